@@ -1,0 +1,33 @@
+# The front door. Each target makes the environment first (quick where it is there) and runs with its bin folder on PATH.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+IN_ENV = bin=$$(tools/env) && PATH="$$bin:$$PATH"
+
+.PHONY: help env demo test test-long lint unit sanity collection lab molecule drill clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+env: ## install what the repository needs (packages, Python environment) and print its bin folder
+	@tools/env
+
+demo: ## boot nine hosts in three racks and run site.yml against them
+	@$(IN_ENV) tools/demo
+
+test: ## everything that continuous integration runs
+	@tools/suite test
+
+test-long: ## what takes long: random kills and repeated cuts, with fixed seeds
+	@tools/suite long
+
+lint unit sanity collection lab: ## one part of the tests
+	@tools/suite $@
+
+molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
+	@tools/suite molecule$(if $(ROLE),:$(ROLE))
+
+clean: ## take down every lab and remove what runs left in this tree (the caches stay)
+	@[ ! -x lab/lab ] || { $(IN_ENV) lab/lab down; }
+	@rm -rf .collections .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible rackspread-ha-*.tar.gz
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
