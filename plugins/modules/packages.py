@@ -1,0 +1,352 @@
+#!/usr/bin/python
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install Debian packages without letting them start anything."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Install Debian packages without letting them start anything
+version_added: "0.1.0"
+author: rackspread founders (@rackspread)
+description:
+  - Debian's packages start their daemons as they are installed, so that etcd forms a cluster of one and PostgreSQL makes a C(main) cluster.
+    This module puts files in place and masks units first, then installs, while nothing that a package wants started is started.
+  - Installing happens in a transient systemd unit. A run that is killed in the middle leaves C(apt-get) to end its work, and the leave
+    to start daemons is put back in any case.
+  - Where all is there already, it costs one C(dpkg-query).
+options:
+  names:
+    description:
+      - Real packages (no virtual ones). V(name=version) asks for that version, up or down.
+    type: list
+    elements: str
+    required: true
+  before:
+    description:
+      - Files that must be there before the packages, as a dictionary of absolute path and content. They belong to root, mode C(0644).
+    type: dict
+    default: {}
+  mask:
+    description:
+      - Units that are masked before the packages arrive, and stay masked. A unit that runs already is not stopped.
+    type: list
+    elements: str
+    default: []
+  hold:
+    description:
+      - Packages held against upgrades that this module was not asked for (C(apt-mark hold)). A version asked for in O(names) is
+        installed all the same.
+    type: list
+    elements: str
+    default: []
+  lock_timeout:
+    description:
+      - Seconds to wait for another program that installs packages.
+    type: int
+    default: 300
+notes:
+  - The index of the sources is read again (C(apt-get update)) only when the packages can't be installed with the present one.
+  - Recommended packages are not installed. Configuration files that were changed on the host are kept.
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and tell what it would change, on a bare host too.
+  diff_mode:
+    support: full
+    description: Shows the packages, masks, holds and files that change.
+"""
+
+EXAMPLES = r"""
+- name: Install etcd, which must not form a cluster of one
+  rackspread.ha.packages:
+    names: [etcd-server, etcd-client]
+    mask: [etcd.service]
+    hold: [etcd-server]
+
+- name: Install PostgreSQL without its first cluster
+  rackspread.ha.packages:
+    names: [postgresql-17]
+    before:
+      /etc/postgresql-common/createcluster.conf: |
+        create_main_cluster = false
+"""
+
+RETURN = r"""
+versions:
+  description: The version of each package of O(names) that is installed (in check mode, that was there before).
+  returned: success
+  type: dict
+  sample: {etcd-server: 3.5.16-4+b3}
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+UNITS = "/etc/systemd/system"
+RUN = "/run/rackspread"
+TRANSIENT = "rackspread-packages.service"
+POLICY = "/usr/sbin/policy-rc.d"
+LOG = f"{RUN}/packages.log"
+
+# Two files for the time of installing. A policy that was there before is kept beside it, and is never taken for ours.
+POLICY_SCRIPT = f"""\
+mark='# for the time of rackspread.ha.packages'
+let_start() {{
+    if grep -qsF "$mark" {POLICY}; then rm -f {POLICY}; fi
+    if [ -e {POLICY}.rackspread-kept ]; then mv -f {POLICY}.rackspread-kept {POLICY}; fi
+}}
+let_start
+if [ "$1" = deny ]; then
+    if [ -e {POLICY} ]; then mv {POLICY} {POLICY}.rackspread-kept; fi
+    printf '#!/bin/sh\\n%s\\nexit 101\\n' "$mark" > {POLICY}
+    chmod 0755 {POLICY}
+fi
+"""
+
+ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "NEEDRESTART_SUSPEND": "1",
+    "UCF_FORCE_CONFFOLD": "1",
+    "LC_ALL": "C.UTF-8",
+}
+APT = ["apt-get", "--quiet", "--yes", "--option=Acquire::Retries=3", "--option=Dpkg::Use-Pty=0"]
+BUSY = "Could not get lock"
+INTERRUPTED = "dpkg --configure -a"
+
+
+class Failed(Exception):
+    """What could not be done, in one sentence for the operator."""
+
+
+class Package(t.NamedTuple):
+    """What dpkg knows of an installed package."""
+
+    version: str
+    held: bool
+
+
+def installed_packages(names: t.Iterable[str]) -> dict[str, Package]:
+    """The installed ones among these packages, by name."""
+    form = "${Package}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n"
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    # dpkg-query ends with 1 where it does not know one of them: that is an answer and no failure.
+    shown = subprocess.run(["dpkg-query", "--show", f"--showformat={form}", *wanted], text=True, capture_output=True, check=False)
+    rows = (line.split("\t") for line in shown.stdout.splitlines())
+    return {name: Package(version, want == "hold") for name, want, status, version in rows if status == "installed"}
+
+
+def missing_packages(names: t.Iterable[str], installed: dict[str, Package]) -> list[str]:
+    """Those of C(names) (C(name) or C(name=version)) that are not installed, or in another version."""
+
+    def there(name: str) -> bool:
+        package, _equals, version = name.partition("=")
+        return package in installed and version in ("", installed[package].version)
+
+    return [name for name in names if not there(name)]
+
+
+def unmasked_units(units: t.Iterable[str]) -> list[str]:
+    """Those of the units that are not masked; fails where a unit file of the host's own is in the way."""
+    unmasked = []
+    for unit in units:
+        path = os.path.join(UNITS, unit)
+        if os.path.realpath(path) == "/dev/null":
+            continue
+        if os.path.lexists(path):
+            raise Failed(f"{path} is a unit of this host's own and can't be masked: move it away or leave {unit} out of `mask`")
+        unmasked.append(unit)
+    return unmasked
+
+
+def read_text(path: str) -> str | None:
+    """What the file holds, or None where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write_text(path: str, content: str) -> None:
+    """Write a file of root's, mode 0644, whole or not at all."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".rackspread-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def alone(deadline: float) -> t.Iterator[None]:
+    """Hold the host's lock of this module, and wait until an installation that outlived its run has ended."""
+    os.makedirs(RUN, mode=0o755, exist_ok=True)
+    with open(f"{RUN}/packages.lock", "w", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if subprocess.run(["systemctl", "is-active", "--quiet", TRANSIENT], check=False).returncode != 0:
+                    break
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            except BlockingIOError:
+                pass
+            pause(deadline, "another run installs packages on this host")
+        yield
+
+
+def pause(deadline: float, reason: str) -> None:
+    """Wait a little before the next attempt; fails with the reason when the deadline is over."""
+    if time.monotonic() > deadline:
+        raise Failed(f"{reason}, and did not end within lock_timeout")
+    time.sleep(1)
+
+
+def run_denied(command: list[str]) -> tuple[int, str]:
+    """Run a command in a transient unit, in which packages start nothing. Returns its exit status and its output.
+
+    The unit lives on when this process is killed, and systemd puts the policy back however the command ends.
+    """
+    write_text(f"{RUN}/packages-policy.sh", POLICY_SCRIPT)
+    ran = subprocess.run(
+        [
+            "systemd-run", "--quiet", "--collect", "--wait", f"--unit={TRANSIENT}",
+            f"--property=ExecStartPre=/bin/sh -e {RUN}/packages-policy.sh deny",
+            f"--property=ExecStopPost=/bin/sh -e {RUN}/packages-policy.sh allow",
+            f"--property=StandardOutput=truncate:{LOG}", f"--property=StandardError=file:{LOG}",
+            *(f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()),
+            *command,
+        ],
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    return ran.returncode, (read_text(LOG) or "") + ran.stderr
+
+
+def apt(arguments: list[str], deadline: float) -> tuple[int, str]:
+    """Run apt-get, waiting for other programs that hold one of its locks."""
+    while True:
+        left = max(1, int(deadline - time.monotonic()))
+        status, output = run_denied([*APT, f"--option=DPkg::Lock::Timeout={left}", *arguments])
+        if status == 0 or BUSY not in output:
+            return status, output
+        pause(deadline, "another program holds apt's lock")
+
+
+def install(names: list[str], held: bool, deadline: float) -> None:
+    """Install the packages; read the sources' index first only where it does not do without."""
+    arguments = ["install", "--no-install-recommends", "--option=Dpkg::Options::=--force-confdef", "--option=Dpkg::Options::=--force-confold"]
+    if held:
+        arguments.append("--allow-change-held-packages")
+    if any("=" in name for name in names):
+        arguments.append("--allow-downgrades")
+    status, output = apt([*arguments, *names], deadline)
+    if status != 0 and INTERRUPTED in output:
+        run_denied(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        status, output = apt([*arguments, *names], deadline)
+    if status != 0:
+        status, output = apt(["update", "--error-on=any"], deadline)
+        if status != 0:
+            raise Failed(f"apt-get update failed: {errors_of(output)}")
+        status, output = apt([*arguments, *names], deadline)
+    if status != 0:
+        raise Failed(f"apt-get could not install {' '.join(names)}: {errors_of(output)}")
+
+
+def errors_of(output: str) -> str:
+    """What apt-get complains of, or the end of what it said."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " ".join([line for line in lines if line.startswith(("E:", "dpkg: error"))] or lines[-5:])
+
+
+def mask(units: list[str]) -> None:
+    """Mask the units, of which none needs to exist yet."""
+    for unit in unmasked_units(units):
+        os.symlink("/dev/null", os.path.join(UNITS, unit))
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
+def describe(packages: dict[str, Package], masked: t.Iterable[str]) -> str:
+    """The state of a host as the diff shows it."""
+    lines = [f"{name} {package.version}{' (held)' if package.held else ''}" for name, package in sorted(packages.items())]
+    return "".join(f"{line}\n" for line in [*lines, *(f"{unit} (masked)" for unit in sorted(masked))])
+
+
+def main() -> None:
+    """Compare, and change what differs."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "before": {"type": "dict", "default": {}},
+            "mask": {"type": "list", "elements": "str", "default": []},
+            "hold": {"type": "list", "elements": "str", "default": []},
+            "lock_timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**converge(module.params, module.check_mode))
+    except (Failed, OSError, subprocess.SubprocessError) as error:
+        module.fail_json(msg=str(error))
+
+
+def converge(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Bring the host to what the parameters ask for, in the order that keeps daemons still. Returns the module's answer."""
+    names: list[str] = params["names"]
+    bare = {name.partition("=")[0] for name in names}
+    known = {*bare, *params["hold"]}
+    before = installed_packages(known)
+    files = {path: content for path, content in params["before"].items() if read_text(path) != content}
+    units = unmasked_units(params["mask"])
+    missing = missing_packages(names, before)
+    holds = [name for name in params["hold"] if name not in before or not before[name].held]
+    diff = [{"before_header": path, "after_header": path, "before": read_text(path) or "", "after": content} for path, content in files.items()]
+    after = before
+
+    if check_mode:
+        # The versions that would come can't be told on a bare host, whose index may be empty.
+        asked = {name.partition("=")[0]: Package(name.partition("=")[2] or "(to be installed)", False) for name in missing}
+        after = before | asked
+        after |= {name: after[name]._replace(held=True) for name in holds if name in after}
+    elif files or units or missing or holds:
+        deadline = time.monotonic() + params["lock_timeout"]
+        with alone(deadline):
+            for path, content in files.items():
+                write_text(path, content)
+            if units:
+                mask(units)
+            if missing:
+                install(missing, any(package.held for package in before.values()), deadline)
+            if holds:
+                subprocess.run(["apt-mark", "hold", *holds], check=True, capture_output=True)
+        after = installed_packages(known)
+
+    masked = set(params["mask"])
+    texts = describe(before, masked.difference(units)), describe(after, masked)
+    if texts[0] != texts[1]:
+        diff.append({"before_header": "packages", "after_header": "packages", "before": texts[0], "after": texts[1]})
+    return {
+        "changed": bool(files or units or missing or holds),
+        "versions": {name: package.version for name, package in after.items() if name in bare},
+        "diff": diff,
+    }
+
+
+if __name__ == "__main__":
+    main()
