@@ -1,0 +1,50 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What formation and roll must know of each service: one row a service, read by `formation`, `gate` and `converging`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How the groups of a service come to life and are restarted.
+
+    Args:
+        name: also the prefix of the modules on the hosts: `<name>_member` and `<name>_info`.
+        stateful: whether members keep data; without it a member is stopped or joined, and nothing is ever formed.
+        forms: the first bootstrap happens on all members `together` (etcd starts with all its voters), or on the
+            `first` alone, whom the others join.
+        joins: how many empty members may join at a time: `one` after another, or all `side_by_side`.
+        gate: what lets a member be spared. `quorum`: the others are a majority of the voters. `in_sync`: they have a
+            leader, and all its copies are complete. `any_other`: another member serves.
+        form, start, join, restart: seconds until a member must be seen joined after that act.
+        spare: seconds to wait for the gate to open before a member is touched.
+    """
+
+    name: str
+    gate: Literal["quorum", "in_sync", "any_other"]
+    stateful: bool = True
+    forms: Literal["together", "first"] = "first"
+    joins: Literal["one", "side_by_side"] = "one"
+    form: int = 120
+    start: int = 120
+    join: int = 300
+    restart: int = 90
+    spare: int = 60
+
+
+SERVICES: dict[str, Service] = {
+    row.name: row
+    for row in (
+        # A majority must be up before any of them is ready: a serial first start would hang.
+        Service("etcd", gate="quorum", forms="together"),
+        # A clone copies the whole database, from the leader to each replica.
+        Service("postgres", gate="in_sync", joins="side_by_side", form=180, start=180, join=3600, restart=120, spare=120),
+        Service("haproxy", gate="any_other", stateful=False, start=30, restart=30, spare=30),
+        Service("keepalived", gate="any_other", stateful=False, start=30, restart=30, spare=30),
+    )
+}
