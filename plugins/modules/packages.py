@@ -12,10 +12,11 @@ short_description: Install Debian packages without letting them start anything
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Debian's packages start their daemons as they are installed, so that etcd forms a cluster of one and PostgreSQL makes a C(main) cluster.
-    This module puts files in place and masks units first, then installs, while nothing that a package wants started is started.
-  - Installing happens in a transient systemd unit. A run that is killed in the middle leaves C(apt-get) to end its work, and the leave
-    to start daemons is put back in any case.
+  - Debian's packages start their daemons as they are installed, so that etcd forms a cluster of one and PostgreSQL
+    makes a C(main) cluster. This module puts files in place and masks units first, then installs, while nothing that a
+    package wants started is started.
+  - Installing happens in a transient systemd unit. A run that is killed in the middle leaves C(apt-get) to end its
+    work, and the leave to start daemons is put back in any case.
   - Where all is there already, it costs one C(dpkg-query).
 options:
   names:
@@ -26,7 +27,8 @@ options:
     required: true
   before:
     description:
-      - Files that must be there before the packages, as a dictionary of absolute path and content. They belong to root, mode C(0644).
+      - Files that must be there before the packages, as a dictionary of absolute path and content. They belong to root,
+        mode C(0644).
     type: dict
     default: {}
   mask:
@@ -37,8 +39,8 @@ options:
     default: []
   hold:
     description:
-      - Packages held against upgrades that this module was not asked for (C(apt-mark hold)). A version asked for in O(names) is
-        installed all the same.
+      - Packages held against upgrades that this module was not asked for (C(apt-mark hold)). A version asked for in
+        O(names) is installed all the same.
     type: list
     elements: str
     default: []
@@ -48,7 +50,8 @@ options:
     type: int
     default: 300
 notes:
-  - The index of the sources is read again (C(apt-get update)) only when the packages can't be installed with the present one.
+  - The index of the sources is read again (C(apt-get update)) only when the packages can't be installed with the
+    present one.
   - Recommended packages are not installed. Configuration files that were changed on the host are kept.
 attributes:
   check_mode:
@@ -83,18 +86,25 @@ versions:
 """
 
 import contextlib
-import fcntl
 import os
-import subprocess
-import tempfile
 import time
-import typing as t
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.rackspread.ha.plugins.module_utils.host import (
+    Failed,
+    flock,
+    read,
+    run,
+    systemctl,
+    unit,
+    write_atomic,
+)
 
 UNITS = "/etc/systemd/system"
 RUN = "/run/rackspread"
-TRANSIENT = "rackspread-packages.service"
+TRANSIENT = "rackspread-packages"
 POLICY = "/usr/sbin/policy-rc.d"
 LOG = f"{RUN}/packages.log"
 
@@ -121,34 +131,32 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
 }
 APT = ["apt-get", "--quiet", "--yes", "--option=Acquire::Retries=3", "--option=Dpkg::Use-Pty=0"]
+KEEP_FILES = ["--force-confdef", "--force-confold"]
+PATIENCE = 1800
 BUSY = "Could not get lock"
 INTERRUPTED = "dpkg --configure -a"
 
 
-class Failed(Exception):
-    """What could not be done, in one sentence for the operator."""
-
-
-class Package(t.NamedTuple):
+class Package(NamedTuple):
     """What dpkg knows of an installed package."""
 
     version: str
     held: bool
 
 
-def installed_packages(names: t.Iterable[str]) -> dict[str, Package]:
+def installed_packages(names: Iterable[str]) -> dict[str, Package]:
     """The installed ones among these packages, by name."""
     form = "${Package}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n"
     wanted = sorted(set(names))
     if not wanted:
         return {}
     # dpkg-query ends with 1 where it does not know one of them: that is an answer and no failure.
-    shown = subprocess.run(["dpkg-query", "--show", f"--showformat={form}", *wanted], text=True, capture_output=True, check=False)
+    shown = run(["dpkg-query", "--show", f"--showformat={form}", *wanted], check=False)
     rows = (line.split("\t") for line in shown.stdout.splitlines())
     return {name: Package(version, want == "hold") for name, want, status, version in rows if status == "installed"}
 
 
-def missing_packages(names: t.Iterable[str], installed: dict[str, Package]) -> list[str]:
+def missing_packages(names: Iterable[str], installed: dict[str, Package]) -> list[str]:
     """Those of C(names) (C(name) or C(name=version)) that are not installed, or in another version."""
 
     def there(name: str) -> bool:
@@ -158,62 +166,30 @@ def missing_packages(names: t.Iterable[str], installed: dict[str, Package]) -> l
     return [name for name in names if not there(name)]
 
 
-def unmasked_units(units: t.Iterable[str]) -> list[str]:
+def unmasked_units(units: Iterable[str]) -> list[str]:
     """Those of the units that are not masked; fails where a unit file of the host's own is in the way."""
     unmasked = []
-    for unit in units:
-        path = os.path.join(UNITS, unit)
+    for name in units:
+        path = os.path.join(UNITS, name)
         if os.path.realpath(path) == "/dev/null":
             continue
         if os.path.lexists(path):
-            raise Failed(f"{path} is a unit of this host's own and can't be masked: move it away or leave {unit} out of `mask`")
-        unmasked.append(unit)
+            raise Failed(f"{path} is a unit of this host's own: move it away, or leave {name} out of `mask`")
+        unmasked.append(name)
     return unmasked
 
 
-def read_text(path: str) -> str | None:
-    """What the file holds, or None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write_text(path: str, content: str) -> None:
-    """Write a file of root's, mode 0644, whole or not at all."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".rackspread-", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 @contextlib.contextmanager
-def alone(deadline: float) -> t.Iterator[None]:
+def alone(deadline: float) -> Iterator[None]:
     """Hold the host's lock of this module, and wait until an installation that outlived its run has ended."""
-    os.makedirs(RUN, mode=0o755, exist_ok=True)
-    with open(f"{RUN}/packages.lock", "w", encoding="utf-8") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if subprocess.run(["systemctl", "is-active", "--quiet", TRANSIENT], check=False).returncode != 0:
-                    break
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            except BlockingIOError:
-                pass
-            pause(deadline, "another run installs packages on this host")
+    with flock(f"{RUN}/packages.lock", deadline - time.monotonic()):
+        while unit(TRANSIENT).active not in ("inactive", "failed"):
+            pause(deadline, "an installation of an earlier run is under way")
         yield
 
 
 def pause(deadline: float, reason: str) -> None:
-    """Wait a little before the next attempt; fails with the reason when the deadline is over."""
+    """Wait a little before the next attempt; raises Failed with the reason when the deadline is over."""
     if time.monotonic() > deadline:
         raise Failed(f"{reason}, and did not end within lock_timeout")
     time.sleep(1)
@@ -224,19 +200,19 @@ def run_denied(command: list[str]) -> tuple[int, str]:
 
     The unit lives on when this process is killed, and systemd puts the policy back however the command ends.
     """
-    write_text(f"{RUN}/packages-policy.sh", POLICY_SCRIPT)
-    ran = subprocess.run(
+    write_atomic(f"{RUN}/packages-policy.sh", POLICY_SCRIPT)
+    ran = run(
         [
-            "systemd-run", "--quiet", "--collect", "--wait", f"--unit={TRANSIENT}",
+            "systemd-run", "--quiet", "--collect", "--wait", f"--unit={TRANSIENT}.service",
             f"--property=ExecStartPre=/bin/sh -e {RUN}/packages-policy.sh deny",
             f"--property=ExecStopPost=/bin/sh -e {RUN}/packages-policy.sh allow",
             f"--property=StandardOutput=truncate:{LOG}", f"--property=StandardError=file:{LOG}",
             *(f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()),
             *command,
         ],
-        text=True, capture_output=True, check=False,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
-    return ran.returncode, (read_text(LOG) or "") + ran.stderr
+    return ran.returncode, (read(LOG) or "") + ran.stderr
 
 
 def apt(arguments: list[str], deadline: float) -> tuple[int, str]:
@@ -251,14 +227,14 @@ def apt(arguments: list[str], deadline: float) -> tuple[int, str]:
 
 def install(names: list[str], held: bool, deadline: float) -> None:
     """Install the packages; read the sources' index first only where it does not do without."""
-    arguments = ["install", "--no-install-recommends", "--option=Dpkg::Options::=--force-confdef", "--option=Dpkg::Options::=--force-confold"]
+    arguments = ["install", "--no-install-recommends", *(f"--option=Dpkg::Options::={choice}" for choice in KEEP_FILES)]
     if held:
         arguments.append("--allow-change-held-packages")
     if any("=" in name for name in names):
         arguments.append("--allow-downgrades")
     status, output = apt([*arguments, *names], deadline)
     if status != 0 and INTERRUPTED in output:
-        run_denied(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        run_denied(["dpkg", *KEEP_FILES, "--configure", "-a"])
         status, output = apt([*arguments, *names], deadline)
     if status != 0:
         status, output = apt(["update", "--error-on=any"], deadline)
@@ -277,15 +253,15 @@ def errors_of(output: str) -> str:
 
 def mask(units: list[str]) -> None:
     """Mask the units, of which none needs to exist yet."""
-    for unit in unmasked_units(units):
-        os.symlink("/dev/null", os.path.join(UNITS, unit))
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    for name in unmasked_units(units):
+        os.symlink("/dev/null", os.path.join(UNITS, name))
+    systemctl("daemon-reload")
 
 
-def describe(packages: dict[str, Package], masked: t.Iterable[str]) -> str:
+def describe(packages: dict[str, Package], masked: Iterable[str]) -> str:
     """The state of a host as the diff shows it."""
-    lines = [f"{name} {package.version}{' (held)' if package.held else ''}" for name, package in sorted(packages.items())]
-    return "".join(f"{line}\n" for line in [*lines, *(f"{unit} (masked)" for unit in sorted(masked))])
+    there = [f"{name} {known.version}{' (held)' if known.held else ''}" for name, known in sorted(packages.items())]
+    return "".join(f"{line}\n" for line in [*there, *(f"{name} (masked)" for name in sorted(masked))])
 
 
 def main() -> None:
@@ -302,39 +278,42 @@ def main() -> None:
     )
     try:
         module.exit_json(**converge(module.params, module.check_mode))
-    except (Failed, OSError, subprocess.SubprocessError) as error:
+    except (Failed, OSError) as error:
         module.fail_json(msg=str(error))
 
 
-def converge(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """Bring the host to what the parameters ask for, in the order that keeps daemons still. Returns the module's answer."""
+def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring the host to what the parameters ask for, in the order that keeps daemons still. The module's answer."""
     names: list[str] = params["names"]
     bare = {name.partition("=")[0] for name in names}
     known = {*bare, *params["hold"]}
     before = installed_packages(known)
-    files = {path: content for path, content in params["before"].items() if read_text(path) != content}
+    files = {path: content for path, content in params["before"].items() if read(path) != content}
     units = unmasked_units(params["mask"])
     missing = missing_packages(names, before)
     holds = [name for name in params["hold"] if name not in before or not before[name].held]
-    diff = [{"before_header": path, "after_header": path, "before": read_text(path) or "", "after": content} for path, content in files.items()]
+    diff = [
+        {"before_header": path, "after_header": path, "before": read(path) or "", "after": content}
+        for path, content in files.items()
+    ]
     after = before
 
     if check_mode:
         # The versions that would come can't be told on a bare host, whose index may be empty.
-        asked = {name.partition("=")[0]: Package(name.partition("=")[2] or "(to be installed)", False) for name in missing}
-        after = before | asked
+        asked = [name.partition("=") for name in missing]
+        after = before | {name: Package(version or "(to be installed)", False) for name, _equals, version in asked}
         after |= {name: after[name]._replace(held=True) for name in holds if name in after}
     elif files or units or missing or holds:
         deadline = time.monotonic() + params["lock_timeout"]
         with alone(deadline):
             for path, content in files.items():
-                write_text(path, content)
+                write_atomic(path, content)
             if units:
                 mask(units)
             if missing:
                 install(missing, any(package.held for package in before.values()), deadline)
             if holds:
-                subprocess.run(["apt-mark", "hold", *holds], check=True, capture_output=True)
+                run(["apt-mark", "hold", *holds])
         after = installed_packages(known)
 
     masked = set(params["mask"])
