@@ -1,0 +1,187 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a service tells of a member and does to it, on the member's own host. A service subclasses Driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import host
+from .instance import Instance
+
+EMPTY = "empty"
+LEFTOVERS = "leftovers"
+HALF_FORMED = "half_formed"
+DATA = "data"
+
+
+@dataclass
+class Found:
+    """What lies on the disk, seen without the daemon.
+
+    Args:
+        state: EMPTY, LEFTOVERS (files, but no cluster), HALF_FORMED (a first start was cut short) or DATA.
+        cluster_id: of the data, None where only the daemon can tell.
+        marker: the data folder's marker, None where there is none.
+        detail: a sentence for people.
+    """
+
+    state: str
+    cluster_id: str | None = None
+    detail: str = ""
+    marker: dict[str, Any] | None = None
+
+
+@dataclass
+class Live:
+    """What the running daemon and its cluster say.
+
+    Args:
+        role: leader, follower or none.
+        healthy: the daemon serves, and its cluster can take writes.
+        members: ids (of places, not the service's own) that the cluster counts.
+        in_sync: ids of members whose copy the cluster counts on.
+        pending_restart: the daemon itself says that a setting waits for a restart.
+        detail: a sentence for people where something is wrong.
+    """
+
+    cluster_id: str | None = None
+    role: str = "none"
+    healthy: bool = False
+    members: list[int] = field(default_factory=list)
+    in_sync: list[int] = field(default_factory=list)
+    pending_restart: bool = False
+    detail: str = ""
+
+
+class Driver:
+    """One member, here.
+
+    Args:
+        instance: its paths, unit and data.
+        group: `{name, index, members: [M], intent, formed, next_id}`.
+        member: its own M: `{id, host, rack, address, ports, leader}`.
+        settings: what the role gave to converge.
+        secrets: the same for what must not be seen.
+    """
+
+    service = ""
+    start_seconds = 90.0
+    """How long a start or restart may take until the unit is active."""
+
+    def __init__(
+        self, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
+        secrets: dict[str, Any] | None = None,
+    ) -> None:
+        self.instance = instance
+        self.group = group
+        self.member = member
+        self.settings = settings
+        self.secrets = secrets or {}
+
+    # What it tells
+
+    def find(self) -> Found:
+        """What lies on the disk. A stateless service has nothing there."""
+        return Found(EMPTY)
+
+    def ask(self) -> Live:
+        """What the running daemon says, within a few seconds; never raises for one that is dead."""
+        return Live()
+
+    # What it does. Each may be called again after it was cut short anywhere. All raise Failed.
+
+    def form(self, intent: dict[str, Any]) -> None:
+        """The group's first bootstrap on this member: the disk is blank or half formed under this intent, the data folder
+        is made and marked, the staged version is current. May return before the group has formed.
+        """
+        self.start()
+
+    def join(self, peer: dict[str, Any]) -> None:
+        """Start this blank member into the formed group. `peer` is what `admit` on a living member answered."""
+        self.start()
+
+    def admit(self, target: dict[str, Any]) -> dict[str, Any]:
+        """On a living member: make the cluster expect the blank member `target` (an M). Answers what `target` must know."""
+        return {}
+
+    def expel(self, target: dict[str, Any]) -> None:
+        """On a living member: make the cluster forget the member `target` (an M), whose disk is lost."""
+
+    def start(self) -> None:
+        """Start the unit and wait until systemd calls it active."""
+        self._systemctl("start")
+
+    def restart(self) -> None:
+        """Restart the unit and wait until systemd calls it active."""
+        self._systemctl("restart")
+
+    def reload(self) -> None:
+        """Make the daemon read its files again."""
+        self._systemctl("reload")
+
+    def step_down(self, target: dict[str, Any] | None) -> None:
+        """Hand leadership over, to `target` (an M) if one is given, before a restart."""
+
+    def settle(self) -> None:
+        """After an activation: set in the live cluster what can stand in no file, and put the old value back on failure."""
+
+    # What the roll does with these
+
+    def activate(self) -> str:
+        """Take the staged version as it needs to be taken, and answer what that was (see Instance.need)."""
+        unit = host.unit(self.instance.unit)
+        need = self.instance.need(unit.running)
+        if need == "nothing":
+            return need
+        self._take(self.instance.switch(unit.running), reload=need == "reload")
+        self.settle()
+        return need
+
+    def revert(self) -> None:
+        """Go back to the version that ran before, where an activation went wrong."""
+        self._take(self.instance.revert(), reload=False)
+
+    def resume(self) -> None:
+        """Start a stopped member on what it ran with. Where that does not come up and something else is staged, on that:
+        it is down either way, and the staged version may be the correction.
+        """
+        manifest = self.instance.manifest
+        current = manifest(self.instance.current)
+        if current is None:
+            self.enable(self.instance.switch(running=False))
+            self.start()
+            return
+        try:
+            self.start()
+        except host.Failed:
+            if current == manifest(self.instance.staged):
+                raise
+            self.enable(self.instance.switch(running=False))
+            self.start()
+
+    def enable(self, unit_changed: bool) -> None:
+        """Let systemd know the unit, and start it with the host from now on."""
+        if unit_changed:
+            host.systemctl("daemon-reload")
+        if host.unit(self.instance.unit).enabled != "enabled":
+            host.systemctl("enable", f"{self.instance.unit}.service")
+
+    def _take(self, unit_changed: bool, reload: bool) -> None:
+        self.enable(unit_changed)
+        if reload:
+            self.reload()
+            self.instance.note_start()
+        else:
+            self.restart()
+
+    def _systemctl(self, verb: str) -> None:
+        unit = f"{self.instance.unit}.service"
+        if verb != "reload" and host.unit(self.instance.unit).broken:
+            host.systemctl("reset-failed", unit)
+        try:
+            host.systemctl(verb, unit, timeout=self.start_seconds)
+        except host.Failed as error:
+            raise host.Failed(f"{unit} did not {verb}: {host.journal(self.instance.unit) or error}") from error

@@ -1,0 +1,219 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One instance on its host: its files in versions, what is staged, what runs, and its data folder.
+
+A version is staged beside what runs and not in its way. Activation switches `current`; whatever starts by itself in
+between (after a crash, a power cut) reads what it read before. Nothing here starts or stops anything: see driver.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from . import host, start_guard
+
+MANIFEST = "manifest.json"
+EFFECTS = ("form", "reload", "restart")
+"""What taking a changed file needs, from the least to the most; `form` is read by a first formation alone."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an instance, rendered.
+
+    Args:
+        name: without a folder; the daemon finds it at `<current>/<name>`.
+        mode: as an octal text, "0640".
+        secret: its content is never shown.
+        effect: of EFFECTS.
+        validate: a command with `%s` for the file, which fails where the daemon would not take it.
+    """
+
+    name: str
+    content: str
+    mode: str = "0644"
+    owner: str | None = None
+    group: str | None = None
+    secret: bool = False
+    effect: str = "restart"
+    validate: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all that makes the file what it is."""
+        return host.digest("\0".join((self.content, self.mode, self.owner or "", self.group or "")))
+
+
+class Instance(start_guard.Paths):
+    """A member's instance on this host.
+
+    Args:
+        group: the group's name; for one of several programs `<group>_<program>`.
+        member: the member's id.
+        unit: its service, without `.service`.
+        data: its data folder, None for a stateless one.
+        root: the root of the file system; tests put another folder in its place.
+    """
+
+    def __init__(self, group: str, member: int, unit: str, data: str | None, root: str = "/") -> None:
+        super().__init__(group, root)
+        self.group = group
+        self.member = member
+        self.unit = unit
+        self.service = group.partition("_")[0]
+        self.data = None if data is None else self.path(data)
+        self.config = self.current
+        self.pki = self.path(f"etc/rackspread/pki/{self.service}")
+        self.unit_file = self.path(f"etc/systemd/system/{unit}.service")
+
+    @classmethod
+    def of(
+        cls, group: str, member: int, data_root: str | None = None, program: str | None = None, root: str = "/",
+    ) -> Instance:
+        """The instance of a group's member, by the names that everything follows."""
+        name = f"{group}_{program}" if program else group
+        data = f"{data_root.rstrip('/')}/{name}" if data_root else None
+        return cls(name, member, f"rackspread-{name.replace('_', '-')}", data, root)
+
+    # Versions
+
+    def stage(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+        """Put a set of files beside what runs, as the one that the next activation takes.
+
+        Args:
+            files: all of them, the unit `<unit>.service` among them.
+            watch: other files that the process reads (executables, certificates) and the effect of a change of each.
+
+        Returns: whether it differs from what was staged before.
+        """
+        manifest = self._describe(files, watch or {})
+        version = manifest["version"]
+        folder = f"{self.versions}/{version}"
+        changed = self.staged_differs(files, watch)
+        if not changed:
+            return False
+        os.makedirs(self.versions, mode=0o755, exist_ok=True)
+        aside = tempfile.mkdtemp(prefix=".new-", dir=self.versions)
+        try:
+            os.chmod(aside, 0o755)
+            for file in files:
+                host.write_atomic(
+                    f"{aside}/{file.name}", file.content, mode=int(file.mode, 8), owner=file.owner, group=file.group,
+                )
+            host.write_atomic(f"{aside}/{MANIFEST}", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+            if os.path.isdir(folder):  # the same, but for what only a formation reads
+                for file in files:
+                    os.replace(f"{aside}/{file.name}", f"{folder}/{file.name}")
+            else:
+                os.rename(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        host.link(self.staged, f"versions/{version}")
+        self.clean()
+        return True
+
+    def staged_differs(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+        """Whether staging these files would change anything."""
+        if self.manifest(self.staged) != self._describe(files, watch or {}):
+            return True
+        return any(host.read(f"{self.staged}/{file.name}") != file.content for file in files)
+
+    def manifest(self, version: str) -> dict[str, Any] | None:
+        """The manifest of a version, by its link (`staged`, `current`, `previous`); None where there is none."""
+        manifest: dict[str, Any] | None = start_guard.load(f"{version}/{MANIFEST}")
+        return manifest
+
+    def noted(self) -> dict[str, Any] | None:
+        """What the process was started (or last reloaded) with; None where it was not started since the boot."""
+        manifest: dict[str, Any] | None = start_guard.load(self.note)
+        return manifest
+
+    def need(self, running: bool) -> str:
+        """What taking the staged version asks for: `nothing`, `reload` or `restart`; `start` where nothing runs."""
+        staged = self.manifest(self.staged)
+        if not running:
+            return "start"
+        if staged is None:
+            return "nothing"
+        noted = self.noted()
+        if noted is None:
+            return "restart"
+        effects = {"form"}
+        before, after = noted["files"], staged["files"]
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                effects |= {side[name]["effect"] for side in (before, after) if name in side}
+        for path, now in start_guard.seen(staged["watch"]).items():
+            if noted["seen"].get(path, now) != now:
+                effects.add(staged["watch"][path])
+        strongest = max(effects, key=EFFECTS.index)
+        return "nothing" if strongest == "form" else strongest
+
+    def switch(self, running: bool) -> bool:
+        """Make the staged version the current one, its unit too. Answers whether systemd must read its units again."""
+        staged = os.readlink(self.staged)
+        noted = self.noted() if running else None
+        if noted and noted["version"] != os.path.basename(staged):
+            host.link(self.previous, f"versions/{noted['version']}")
+        return self._take(staged)
+
+    def revert(self) -> bool:
+        """Make the version that ran before the current one again. Raises Failed where none is known."""
+        try:
+            previous = os.readlink(self.previous)
+        except OSError as error:
+            raise host.Failed(f"{self.group} has no version to go back to") from error
+        return self._take(previous)
+
+    def note_start(self) -> None:
+        """Write down that the process reads the current version now."""
+        manifest = self.manifest(self.current)
+        if manifest:
+            start_guard.note(self, manifest)
+
+    def clean(self) -> None:
+        """Remove the versions that are neither staged, current, the one before, nor what the process was started with."""
+        noted = self.noted()
+        kept = {noted["version"]} if noted else set()
+        kept |= {os.path.basename(os.readlink(path)) for path in (self.staged, self.current, self.previous) if os.path.islink(path)}
+        for name in os.listdir(self.versions):
+            if name not in kept:
+                shutil.rmtree(f"{self.versions}/{name}", ignore_errors=True)
+
+    def _take(self, version: str) -> bool:
+        host.link(self.current, version)
+        unit = host.read(f"{self.current}/{self.unit}.service")
+        return unit is not None and host.write_atomic(self.unit_file, unit)
+
+    def _describe(self, files: list[File], watch: dict[str, str]) -> dict[str, Any]:
+        described = {file.name: {"digest": file.digest, "effect": file.effect} for file in files if file.effect != "form"}
+        facts = {
+            "group": self.group, "member": self.member, "unit": self.unit, "data": self.data,
+            "files": described, "watch": watch,
+        }
+        return {**facts, "version": host.digest(json.dumps(facts, sort_keys=True))[:12]}
+
+    # Data
+
+    def marker(self) -> dict[str, Any] | None:
+        """The marker of the data folder: `{site_id, group, member, formation_id}`; None where there is none."""
+        marker: dict[str, Any] | None = None if self.data is None else start_guard.load(start_guard.marker_of(self.data))
+        return marker
+
+    def claim(self, site_id: str, formation_id: str | None) -> None:
+        """Make the data folder and mark it as this member's."""
+        if self.data is None:
+            return
+        os.makedirs(self.data, mode=0o755, exist_ok=True)
+        marker = {"site_id": site_id, "group": self.group, "member": self.member, "formation_id": formation_id}
+        host.write_atomic(start_guard.marker_of(self.data), json.dumps(marker, indent=2, sort_keys=True) + "\n")
+
+    def volume(self) -> dict[str, str] | None:
+        """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""
+        return None if self.data is None else start_guard.volume_of(self.data)
