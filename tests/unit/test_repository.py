@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -95,6 +96,9 @@ def test_a_role_is_described_specified_and_tested(role: str) -> None:
     ]
     assert not [file for file in wanted if not (ROOT / file).exists()]
     assert under(f"molecule/{role}/tests", suffix=".py")
+    lab = tomllib.loads((ROOT / f"molecule/{role}/lab.toml").read_text())
+    assert (lab["name"], lab["inventory"]) == (f"molecule-{role}", "inventory")
+    assert f'molecule("{role}")' in text_files()["tools/suite"], "the scenario is no part of `make test`"
 
 
 @pytest.mark.parametrize("role", ROLES)
