@@ -1,0 +1,153 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A site: spec, hosts, lock and placement together, and the shapes in which the rest of the project reads them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..lock import Lock
+from ..refusals import Refusal
+from .catalogue import BY_ID, fronted
+from .changes import changes
+from .engine import place
+from .hosts import racks_of, resolve
+from .model import Group, Host, Placement
+from .spec import Spec
+from .vips import check_vips
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that was planned; `state` is the path of its state folder (`<inventory>/.rackspread`)."""
+
+    name: str
+    spec: Spec
+    hosts: Mapping[str, Host]
+    lock: Lock
+    placement: Placement
+    state: str
+
+    @cached_property
+    def topology(self) -> dict[str, Any]:
+        """The whole site as plain data: what the lookup `rackspread.ha.topology` answers (docs/placement.md)."""
+        racks: dict[str, list[str]] = defaultdict(list)
+        for host in self.hosts.values():
+            racks[host.rack].append(host.name)
+        return {
+            "site": self._identity,
+            "state": self.state,
+            "racks": dict(racks),
+            "hosts": {host.name: {"rack": host.rack, "address": host.address} for host in self.hosts.values()},
+            "groups": self._groups,
+            "settings": {service: dict(settings) for service, settings in self.spec.settings.items()},
+            "changes": changes(self.lock, self.placement),
+        }
+
+    def slices(self) -> dict[str, dict[str, Any]]:
+        """The `rackspread` variable of each host: its own instances, and the groups that it carries or fronts."""
+        carried: dict[str, list[tuple[Group, int]]] = defaultdict(list)
+        by_component: dict[str, list[str]] = defaultdict(list)
+        for key, group in self._ordered:
+            by_component[group.component].append(key)
+            for member in group.members:
+                carried[member.host].append((group, member.id))
+        behind = {
+            component: [key for other in fronted(BY_ID[component]) for key in by_component.get(other, ())]
+            for component in by_component
+        }
+        slices = {}
+        for host in self.hosts.values():
+            own = carried.get(host.name, [])
+            keys = {group.key for group, _id in own}.union(*(behind[group.component] for group, _id in own))
+            slices[host.name] = {
+                "site": self._identity,
+                "host": host.name,
+                "rack": host.rack,
+                "instances": [self._instance(host, group, id) for group, id in own],
+                "groups": {key: self._groups[key] for key in sorted(keys, key=self._order.__getitem__)},
+            }
+        return slices
+
+    def computed_groups(self) -> dict[str, dict[str, dict[str, list[str]]]]:
+        """The inventory groups to make, nested: `rs_postgres` -> `rs_postgres_shard` -> `rs_postgres_shard1` -> its hosts."""
+        tree: dict[str, dict[str, dict[str, list[str]]]] = {}
+        for key, group in self._ordered:
+            components = tree.setdefault(f"rs_{BY_ID[group.component].service}", {})
+            groups = components.setdefault(f"rs_{group.component}", {})
+            groups[f"rs_{key}"] = [member.host for member in group.members]
+        return tree
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {"id": self.lock.site_id, "name": self.name}
+
+    @cached_property
+    def _ordered(self) -> list[tuple[str, Group]]:
+        rank = {component: place for place, component in enumerate(BY_ID)}
+        return sorted(self.placement.groups.items(), key=lambda item: (rank[item[1].component], item[1].index))
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {key: place for place, (key, _group) in enumerate(self._ordered)}
+
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        return {
+            key: {
+                "service": BY_ID[group.component].service,
+                "component": BY_ID[group.component].name,
+                "index": group.index,
+                "members": [member.to_dict() for member in group.members],
+            }
+            for key, group in self._ordered
+        }
+
+    @staticmethod
+    def _instance(host: Host, group: Group, member: int) -> dict[str, Any]:
+        component = BY_ID[group.component]
+        return {
+            "group": group.key,
+            "member": member,
+            "unit": f"rackspread-{component.service}-{component.name}{group.index}",
+            "data": host.data(component.service, group.key),
+        }
+
+
+def plan(
+    spec: Spec,
+    groups: Mapping[str, Iterable[str]],
+    variables: Mapping[str, Mapping[str, Any]],
+    lock: Lock,
+    state: str,
+    name: str,
+) -> Site:
+    """Plan a site.
+
+    Args:
+        groups: the inventory's groups with all their hosts.
+        variables: host -> its variables, at least those of `hosts.VARIABLES`.
+        state: the path of the state folder.
+        name: the site's name where the spec gives none.
+
+    Raises Refusal, the codes RS-001 to RS-021.
+    """
+    hosts = resolve(racks_of(spec.racks, groups, variables), variables)
+    placement = place([ask.demand(hosts, groups) for ask in spec.asks], hosts.values(), lock)
+    for group in placement.groups.values():
+        if group.component == "edge_balancer":
+            check_vips(spec.settings["edge"]["vips"], group.members, hosts)
+    return Site(spec.site or name, spec, hosts, lock, placement, state)
+
+
+def check_built(topology: Mapping[str, Any]) -> None:
+    """Refuse (RS-023) a site that asks for what no role builds yet; `plan.yml` shows it, `site.yml` stops here."""
+    asked = {f"{group['service']}_{group['component']}" for group in topology["groups"].values()}
+    missing = [component.id for component in BY_ID.values() if component.id in asked and not component.roles]
+    if missing:
+        raise Refusal("RS-023", f"The spec asks for {', '.join(missing)}, and no role builds that yet.")

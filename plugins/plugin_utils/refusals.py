@@ -1,0 +1,91 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every reason for which rackspread does not go on: one table, one exception.
+
+A refusal has a stable code, one sentence about this very case and a remedy. The sentence is written where the case is
+found; the remedy comes from the table, so that one code always has one way out. `docs/refusals.md` has a section a code.
+
+Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
+living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090 and on packages and others.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """What a code stands for: a title for the docs, and a remedy, a template that `Refusal` fills with its facts."""
+
+    title: str
+    remedy: str
+
+
+REFUSALS: dict[str, Row] = {
+    # 001-029: the spec and the inventory
+    "RS-001": Row("The spec can't be read", "Write it as in docs/placement.md: `plugin`, `racks` and `services`."),
+    "RS-002": Row("Unknown key in the spec", "{hint}"),
+    "RS-003": Row("Unknown service", "{hint}"),
+    "RS-004": Row("A value in the spec is not of its kind", "Give {wanted}."),
+    "RS-005": Row("An even number of voters", "Ask for {fewer}{more} of them: a voter more than an odd number adds no safety."),
+    "RS-006": Row(
+        "No rack found",
+        "Put the hosts into groups of that name in a file that is parsed before the spec (hosts.yml comes before"
+        " services.rackspread.yml), or set `racks` in the spec or `rackspread_rack` on the hosts.",
+    ),
+    "RS-007": Row("A host is in two racks", "Leave it in the one rack where it stands, or narrow the pattern `racks` of the spec."),
+    "RS-008": Row("A pattern matches no host", "Name a host or a group of the inventory whose hosts stand in racks."),
+    "RS-009": Row("A host has no IP address", "Set `rackspread_address` on {host} to the address that the other members reach it by."),
+    "RS-010": Row("Two hosts have one address", "Give each host its own `rackspread_address` or `ansible_host`."),
+    "RS-011": Row("Too few hosts", "Add {short} to the hosts that the service may use, or ask for fewer members."),
+    "RS-012": Row("The loss of one rack would stop the service", "{smallest}"),
+    "RS-013": Row(
+        "Too little memory",
+        "Raise `rackspread_capacity` where there is more memory, lower the `weight` in the spec, or add hosts.",
+    ),
+    "RS-014": Row("A VIP outside the balancers' network", "Choose an address of the network that the balancers are in, with its prefix length."),
+    "RS-015": Row(
+        "Balancers in different networks",
+        "VRRP needs one L2 network over the racks: choose balancers in one network with `hosts`, or set `vips: []`.",
+    ),
+    "RS-016": Row("No port left", "Ask for fewer groups in this site: an index is never given twice, and each has a port of its own."),
+    "RS-017": Row("The loss of one rack would take the majority of masters", "Ask for {fitting} instead, or add a rack."),
+    "RS-018": Row(
+        "Fewer than there are",
+        "Put {key} back to {live}. Taking members away is a step of its own and never an effect of a run.",
+    ),
+    "RS-019": Row(
+        "A host of the lock left the inventory",
+        "Put {host} back into the inventory and into its rack. Its members get another host only when that is asked for.",
+    ),
+    "RS-020": Row("A formed member's host changed", "Put {what} back to {was}: members that hold data are not moved by an edit of the inventory."),
+    "RS-021": Row("A VIP is taken", "Choose an address that no host and no other VIP has."),
+    "RS-022": Row(
+        "No site in this run",
+        "Run with an inventory that holds a spec (`-i inventories/lab`, with its services.rackspread.yml).",
+    ),
+    "RS-023": Row("Planned, but nothing builds it yet", "Take it out of the spec for now; `plan.yml` goes on showing it."),
+    "RS-024": Row("Two specs in one inventory", "Keep one spec an inventory, and give a second site an inventory folder of its own."),
+    # 030-039: runs and locks
+    "RS-030": Row("Another run changed the lock", "See what the other run did (`plan.yml`), then run again."),
+    "RS-032": Row("The lock can't be read", "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it."),
+}
+
+
+class Refusal(Exception):
+    """Raised where rackspread does not go on.
+
+    Args:
+        code: a key of `REFUSALS`.
+        sentence: what is wrong in this very case, with names and numbers; ends with a full stop.
+        facts: what the table's remedy asks for.
+
+    `str()` of it is what the operator reads: "RS-010: r1h1 and r1h2 have the address 192.0.2.1. Give each host …".
+    """
+
+    def __init__(self, code: str, sentence: str, **facts: object) -> None:
+        self.code = code
+        self.sentence = sentence
+        self.remedy = REFUSALS[code].remedy.format(**facts)
+        super().__init__(f"{code}: {sentence} {self.remedy}")
