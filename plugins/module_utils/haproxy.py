@@ -24,8 +24,10 @@ class HAProxy(Driver):
     start_seconds = 20.0
 
     def ask(self) -> Live:
-        """Ask its admin socket: it serves where it answers. A service without a living server is told, and is not
-        the balancer's fault."""
+        """Ask its admin socket: it serves where it answers.
+
+        A service without a living server is told, and is not the balancer's fault.
+        """
         try:
             rows = self._statistics()
         except OSError as error:

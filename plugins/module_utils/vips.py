@@ -30,6 +30,7 @@ def give_away(vips: list[str], keepalived: str) -> None:
     over at once; started again it stays in the background.
 
     Args:
+        vips: `address/prefix` of each.
         keepalived: its unit, without `.service`.
 
     Raises:

@@ -1,0 +1,59 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the balancers publish."""
+
+from __future__ import annotations
+
+from ansible_collections.rackspread.ha.plugins.filter.groups_of import groups_of
+from ansible_collections.rackspread.ha.plugins.plugin_utils.edge import frontends
+
+
+def member(number: int, index: int) -> dict:
+    """A member of a shard on the first host of its rack."""
+    host = f"r{number}h1"
+    ports = {"main": 25432 + index - 1, "rest": 8008 + index - 1}
+    return {
+        "id": number,
+        "host": host,
+        "rack": f"rack{number}",
+        "address": f"192.0.2.{number}1",
+        "ports": ports,
+        "leader": number == index,
+    }
+
+
+def shard(index: int) -> dict:
+    """A shard of three members."""
+    members = [member(number, index) for number in (1, 2, 3)]
+    return {"service": "postgres", "component": "shard", "index": index, "members": members}
+
+
+GROUPS = {
+    "etcd_voter1": {"service": "etcd", "component": "voter", "index": 1, "members": []},
+    "postgres_shard1": shard(1),
+    "postgres_shard3": shard(3),
+}
+
+
+def test_each_shard_has_a_write_and_a_read_port_by_its_index() -> None:
+    found = {frontend["name"]: frontend for frontend in frontends(GROUPS)}
+    assert {name: frontend["port"] for name, frontend in found.items()} == {
+        "postgres_shard1_write": 5432,
+        "postgres_shard1_read": 6432,
+        "postgres_shard3_write": 5434,
+        "postgres_shard3_read": 6434,
+    }
+
+
+def test_every_member_stands_behind_both_ports_and_is_asked_for_its_role() -> None:
+    write, read = frontends(GROUPS)[2:]
+    assert (write["check"]["path"], read["check"]["path"]) == ("/primary", "/replica")
+    assert write["servers"] == read["servers"]
+    second = {"name": "r2h1", "host": "r2h1", "address": "192.0.2.21", "port": 25434, "check_port": 8010}
+    assert write["servers"][1] == second
+
+
+def test_only_groups_of_the_component_are_handed_to_a_role() -> None:
+    assert [group["name"] for group in groups_of(GROUPS, "postgres_shard")] == ["postgres_shard1", "postgres_shard3"]
+    assert groups_of(GROUPS, "kafka_broker") == []
