@@ -44,6 +44,8 @@ class Live:
         members: ids (of places, not the service's own) that the cluster counts.
         in_sync: ids of members whose copy the cluster counts on.
         pending_restart: the daemon itself says that a setting waits for a restart.
+        leader_first: what waits must reach the leader before its followers.
+        unsettled: the live cluster differs from what `settle` would set.
         detail: a sentence for people where something is wrong.
     """
 
@@ -53,6 +55,8 @@ class Live:
     members: list[int] = field(default_factory=list)
     in_sync: list[int] = field(default_factory=list)
     pending_restart: bool = False
+    leader_first: bool = False
+    unsettled: bool = False
     detail: str = ""
 
 
@@ -94,8 +98,8 @@ class Driver:
     # What it does. Each may be called again after it was cut short anywhere. All raise Failed.
 
     def form(self, intent: dict[str, Any]) -> None:
-        """The group's first bootstrap on this member: the disk is blank or half formed under this intent, the data folder
-        is made and marked, the staged version is current. May return before the group has formed.
+        """The group's first bootstrap on this member. Its disk is blank, or half formed under this intent; the data
+        folder is made and marked, the staged version is current. May return before the group has formed.
         """
         self.start()
 
@@ -104,7 +108,7 @@ class Driver:
         self.start()
 
     def admit(self, target: dict[str, Any]) -> dict[str, Any]:
-        """On a living member: make the cluster expect the blank member `target` (an M). Answers what `target` must know."""
+        """On a living member: make the cluster expect the blank member `target` (an M). Answers what it must know."""
         return {}
 
     def expel(self, target: dict[str, Any]) -> None:
@@ -126,27 +130,38 @@ class Driver:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""
 
     def settle(self) -> None:
-        """After an activation: set in the live cluster what can stand in no file, and put the old value back on failure."""
+        """After an activation: set in the live cluster what can stand in no file; put the old value back on failure."""
 
     # What the roll does with these
 
-    def activate(self) -> str:
-        """Take the staged version as it needs to be taken, and answer what that was (see Instance.need)."""
-        unit = host.unit(self.instance.unit)
-        need = self.instance.need(unit.running)
-        if need == "nothing":
-            return need
-        self._take(self.instance.switch(unit.running), reload=need == "reload")
-        self.settle()
+    def need(self, running: bool, live: Live | None) -> str:
+        """What the roll has to do here: what the staged files ask for (Instance.need), or what the daemon itself says.
+
+        `settle` is said where nothing but the live cluster differs.
+        """
+        need = self.instance.need(running)
+        if live and live.pending_restart and need in ("nothing", "reload"):
+            return "restart"
+        if live and live.unsettled and need == "nothing":
+            return "settle"
         return need
+
+    def activate(self) -> None:
+        """Take the staged version as it needs to be taken."""
+        running = host.unit(self.instance.unit).running
+        need = self.need(running, self.ask() if running else None)
+        if need in ("reload", "restart", "start"):
+            self._take(self.instance.switch(running), reload=need == "reload")
+        if need != "nothing":
+            self.settle()
 
     def revert(self) -> None:
         """Go back to the version that ran before, where an activation went wrong."""
         self._take(self.instance.revert(), reload=False)
 
     def resume(self) -> None:
-        """Start a stopped member on what it ran with. Where that does not come up and something else is staged, on that:
-        it is down either way, and the staged version may be the correction.
+        """Start a stopped member on what it ran with. Where that does not come up and something else is staged, on
+        that: it is down either way, and the staged version may be the correction.
         """
         manifest = self.instance.manifest
         current = manifest(self.instance.current)

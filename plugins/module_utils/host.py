@@ -27,10 +27,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and answer its text output.
 
-    Args:
-        timeout: seconds until it is ended.
-        check: raise Failed, with the last line it said, where it exits with another status than 0.
-        env: variables on top of the module's own.
+    It is ended after `timeout` seconds. With `check`, raises Failed with the last line it said where it exits with
+    another status than 0. `env` comes on top of the module's own variables.
     """
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
     try:
@@ -81,11 +79,13 @@ def write_atomic(
 
 def own(path: str, owner: str | None, group: str | None) -> None:
     """Give a path to a user and a group, by name. Raises Failed where there is no such user."""
-    if owner or group:
-        try:
-            shutil.chown(path, owner, group)
-        except LookupError as error:
-            raise Failed(f"{path} can't be given to {owner}:{group}: {error}") from error
+    try:
+        if owner:
+            shutil.chown(path, user=owner)
+        if group:
+            shutil.chown(path, group=group)
+    except LookupError as error:
+        raise Failed(f"{path} can't be given to {owner}:{group}: {error}") from error
 
 
 def remove(path: str) -> bool:

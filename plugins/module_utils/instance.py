@@ -101,7 +101,7 @@ class Instance(start_guard.Paths):
         os.makedirs(self.versions, mode=0o755, exist_ok=True)
         aside = tempfile.mkdtemp(prefix=".new-", dir=self.versions)
         try:
-            os.chmod(aside, 0o755)
+            os.chmod(aside, 0o755)  # noqa: S103 - daemons read in it as their users; secret files have modes of their own
             for file in files:
                 host.write_atomic(
                     f"{aside}/{file.name}", file.content, mode=int(file.mode, 8), owner=file.owner, group=file.group,
@@ -178,10 +178,11 @@ class Instance(start_guard.Paths):
             start_guard.note(self, manifest)
 
     def clean(self) -> None:
-        """Remove the versions that are neither staged, current, the one before, nor what the process was started with."""
+        """Remove the versions that are neither staged, current, the one before, nor what the process runs with."""
         noted = self.noted()
         kept = {noted["version"]} if noted else set()
-        kept |= {os.path.basename(os.readlink(path)) for path in (self.staged, self.current, self.previous) if os.path.islink(path)}
+        links = (self.staged, self.current, self.previous)
+        kept |= {os.path.basename(os.readlink(path)) for path in links if os.path.islink(path)}
         for name in os.listdir(self.versions):
             if name not in kept:
                 shutil.rmtree(f"{self.versions}/{name}", ignore_errors=True)
@@ -192,7 +193,9 @@ class Instance(start_guard.Paths):
         return unit is not None and host.write_atomic(self.unit_file, unit)
 
     def _describe(self, files: list[File], watch: dict[str, str]) -> dict[str, Any]:
-        described = {file.name: {"digest": file.digest, "effect": file.effect} for file in files if file.effect != "form"}
+        described = {
+            file.name: {"digest": file.digest, "effect": file.effect} for file in files if file.effect != "form"
+        }
         facts = {
             "group": self.group, "member": self.member, "unit": self.unit, "data": self.data,
             "files": described, "watch": watch,
@@ -203,7 +206,9 @@ class Instance(start_guard.Paths):
 
     def marker(self) -> dict[str, Any] | None:
         """The marker of the data folder: `{site_id, group, member, formation_id}`; None where there is none."""
-        marker: dict[str, Any] | None = None if self.data is None else start_guard.load(start_guard.marker_of(self.data))
+        if self.data is None:
+            return None
+        marker: dict[str, Any] | None = start_guard.load(start_guard.marker_of(self.data))
         return marker
 
     def claim(self, site_id: str, formation_id: str | None) -> None:

@@ -1,10 +1,10 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a service's two modules of its Driver: `<service>_member`, which looks and acts, and `<service>_info`, which looks.
+"""Makes a service's two modules of its Driver: `<service>_member` looks and acts, `<service>_info` only looks.
 
-An acting call holds the member's lock on the host, looks again whether what it is asked for still fits, acts, and answers
-the new observation. So two runs at once, or a run that goes by an old look, do no harm.
+An acting call holds the member's lock on the host, looks again whether what it is asked for still fits, acts, and
+answers the new observation. So two runs at once, or a run that goes by an old look, do no harm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Member:
             "site_id": known["site_id"] if known else None,
             "machine_id": host.machine_id(instance.root),
             "volume": self._volume(part),
-            "need": instance.need(unit.running),
+            "need": self.driver.need(unit.running, live),
             "staged": staged["version"] if staged else None,
             "detail": self._detail(unit, found.detail, live.detail if live else ""),
         }
@@ -106,7 +106,9 @@ class Member:
         """Start this blank member into the formed group."""
         found = self.find()
         if found.state not in (EMPTY, HALF_FORMED):
-            raise host.Failed(f"{self._name} has data ({found.state}) in {self.instance.data}: only a blank member joins")
+            raise host.Failed(
+                f"{self._name} has data ({found.state}) in {self.instance.data}: only a blank member joins",
+            )
         self._claim(self.group.get("intent"))
         self.driver.join(peer)
 
@@ -141,7 +143,7 @@ class Member:
         self.driver.enable(self.instance.switch(running=False))
 
     def _remember_group(self, facts: dict[str, Any]) -> None:
-        """Bring this group's part of the record up to what the run says of it. `formed` is a latch: it is never unset."""
+        """Bring this group's part of the record up to what the run says of it. `formed` is a latch, never unset."""
         own = self.driver.member
         with record.update(self.instance.root) as known:
             record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
@@ -165,9 +167,8 @@ class Member:
 def member_of(driver_class: type[Driver], parameters: dict[str, Any], asked: dict[str, Any]) -> Member:
     """The member that a call speaks of.
 
-    Args:
-        parameters: of the module: settings, secrets, site_id, generation.
-        asked: `{group, member, unit, data, program}`.
+    `parameters` are the module's (settings, secrets, site_id, generation), `asked` is `{group, member, unit, data,
+    program}`. Raises Failed where the group has no such member.
     """
     group = asked["group"]
     own = next((each for each in group["members"] if each["id"] == asked["member"]), None)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The host's record: what it knows of itself, whichever controller asks.
 
-It is written as JSON, which every YAML reader takes, because the start guard and the modules must read it on a host that
-has nothing but Python's standard library. The shape is in docs/architecture.md.
+It is written as JSON, which every YAML reader takes, because the start guard and the modules must read it on a host
+that has nothing but Python's standard library. The shape is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -48,16 +48,15 @@ def update(root: str = "/") -> Iterator[dict[str, Any]]:
 
 
 def belong(record: dict[str, Any], site_id: str, own_host: str, rack: str, generation: int, root: str = "/") -> None:
-    """Write down whose host this is. Raises Failed where the record says that it is another's.
+    """Write down whose host this is.
 
-    Args:
-        generation: of the lock that the run goes by. One that is older than another run's is refused.
+    Raises Failed where the record says that it is another's, or where a run with a higher `generation` of the lock was
+    here.
     """
     for key, wanted in (("site_id", site_id), ("host", own_host)):
         if record.get(key, wanted) != wanted:
             raise host.Failed(f"this host's record says {key} {record[key]}, and the run says {wanted}")
     if record.get("generation", generation) > generation:
-        raise host.Failed(
-            f"this host was changed by a run with lock generation {record['generation']}, and this run has {generation}",
-        )
+        newer = record["generation"]
+        raise host.Failed(f"this host was changed by a run with lock generation {newer}, and this run has {generation}")
     record.update(site_id=site_id, host=own_host, rack=rack, generation=generation, machine_id=host.machine_id(root))

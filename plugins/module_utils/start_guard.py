@@ -5,7 +5,7 @@
 
 It refuses where the daemon would meet a disk that is not its own (a blank mount point after a reboot, another member's
 folder), and else notes what the daemon is started with. It is copied to the hosts as it stands, so it takes nothing but
-the standard library; what it shares with the modules (the paths, the volume, the note) is defined here and imported there.
+the standard library; what it shares with the modules (paths, volume, note) is defined here and imported there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 FS_IOC_GETFSUUID = 0x80111500
-"""_IOR(0x15, 0, struct fsuuid2), Linux 6.9: the UUID of the file system of an open folder, with no device node at hand."""
+"""_IOR(0x15, 0, struct fsuuid2), Linux 6.9: the UUID of the file system of a folder, with no device node at hand."""
 
 DIRECT_UUID_BYTES = 16
 
@@ -90,7 +90,7 @@ def file_system_uuid(folder: str) -> str:
     text = answer[1:].hex()
     if answer[0] == DIRECT_UUID_BYTES and text.strip("0"):
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # older kernels, and file systems with ids of their own
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # older kernels, other file systems
         found = subprocess.run(
             ["findmnt", "--noheadings", "--output", "UUID", "--target", folder],
             capture_output=True, text=True, timeout=10, check=False,
@@ -134,7 +134,7 @@ def refusal(manifest: dict[str, Any], record: dict[str, Any] | None) -> str | No
         return None
     part = ((record or {}).get("groups") or {}).get(group)
     if record is None or part is None or part["member"] != member:
-        return f"this host's record knows no member {member} of {group}. Run the playbook: it starts what may be started"
+        return f"this host's record knows no member {member} of {group}; a playbook's run starts what may be started"
     volume = part.get("volume")
     if volume:
         mounted = volume_of(data)
@@ -147,7 +147,7 @@ def refusal(manifest: dict[str, Any], record: dict[str, Any] | None) -> str | No
         return str(error)
     if marker is None:
         return (
-            f"{data} has no marker, though this host's record says that member {member} of {group} keeps its data there:"
+            f"{data} has no marker, though by this host's record member {member} of {group} keeps its data there:"
             " the disk is lost or not mounted"
         )
     for key, wanted in (("site_id", record["site_id"]), ("group", group), ("member", member)):

@@ -1,0 +1,198 @@
+"""An instance's versions: staged beside what runs, taken by a switch, reverted to what ran."""
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.host import Failed
+from ansible_collections.rackspread.ha.plugins.module_utils.instance import File, Instance
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    return Instance.of("etcd_voter1", 2, "/srv/data", root=str(tmp_path))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    path = tmp_path / "etcd"
+    path.write_text("first")
+    return str(path)
+
+
+def files(setting: str = "a", reloaded: str = "r", formed: str = "f", unit: str = "[Service]\n") -> list[File]:
+    return [
+        File("rackspread-etcd-voter1.service", unit),
+        File("etcd.env", setting, mode="0640"),
+        File("users", reloaded, effect="reload"),
+        File("form.env", formed, effect="form"),
+    ]
+
+
+def run(instance: Instance) -> None:
+    """What activation and the start guard do when the unit starts on what is staged."""
+    instance.switch(running=False)
+    instance.note_start()
+
+
+def current(instance: Instance, name: str) -> str:
+    return Path(instance.current, name).read_text()
+
+
+def test_names_follow_from_group_and_program() -> None:
+    etcd = Instance.of("etcd_voter1", 1, "/srv/data/")
+    assert (etcd.unit, etcd.data, etcd.pki) == (
+        "rackspread-etcd-voter1", "/srv/data/etcd_voter1", "/etc/rackspread/pki/etcd",
+    )
+    haproxy = Instance.of("edge_balancer1", 1, program="haproxy")
+    assert (haproxy.name, haproxy.unit, haproxy.data) == (
+        "edge_balancer1_haproxy", "rackspread-edge-balancer1-haproxy", None,
+    )
+
+
+def test_staging_twice_changes_nothing(instance: Instance) -> None:
+    assert instance.staged_differs(files())
+    assert instance.stage(files())
+    assert not instance.staged_differs(files())
+    assert not instance.stage(files())
+    assert os.stat(f"{instance.staged}/etcd.env").st_mode & 0o777 == 0o640
+
+
+def test_staged_is_not_in_the_way_of_what_runs(instance: Instance) -> None:
+    instance.stage(files("a"))
+    run(instance)
+    instance.stage(files("b", unit="[Service]\nNice=1\n"))
+    assert current(instance, "etcd.env") == "a"
+    assert Path(instance.unit_file).read_text() == "[Service]\n"
+    assert instance.need(running=True) == "restart"
+
+
+@pytest.mark.parametrize(
+    ("after", "need"),
+    [
+        (files(), "nothing"),
+        (files(formed="g"), "nothing"),
+        (files(reloaded="s"), "reload"),
+        (files(setting="b"), "restart"),
+        (files(setting="b", reloaded="s"), "restart"),
+        (files(unit="[Service]\nNice=1\n"), "restart"),
+        (files()[:2] + files()[3:], "reload"),
+        ([*files(), File("more", "m")], "restart"),
+    ],
+)
+def test_need_is_the_strongest_effect(instance: Instance, after: list[File], need: str) -> None:
+    instance.stage(files())
+    run(instance)
+    instance.stage(after)
+    assert instance.need(running=True) == need
+    assert instance.need(running=False) == "start"
+
+
+def test_need_of_a_changed_mode(instance: Instance) -> None:
+    instance.stage([File("etcd.env", "a")])
+    run(instance)
+    assert instance.stage([File("etcd.env", "a", mode="0600")])
+    assert instance.need(running=True) == "restart"
+
+
+def test_need_after_an_upgrade_of_the_program(instance: Instance, program: str) -> None:
+    instance.stage(files(), {program: "restart"})
+    run(instance)
+    assert instance.need(running=True) == "nothing"
+    Path(program).write_text("second version")
+    assert instance.need(running=True) == "restart"
+
+
+def test_need_after_a_renewed_certificate(instance: Instance, program: str) -> None:
+    instance.stage(files(), {program: "reload"})
+    run(instance)
+    Path(program).unlink()
+    assert instance.need(running=True) == "reload"
+
+
+def test_a_process_that_was_never_noted_needs_a_restart(instance: Instance) -> None:
+    instance.stage(files())
+    instance.switch(running=False)
+    assert instance.need(running=True) == "restart"
+
+
+def test_a_crash_between_staging_and_activation_starts_the_old_version(instance: Instance) -> None:
+    instance.stage(files("a"))
+    run(instance)
+    instance.stage(files("b"))
+    instance.note_start()  # the guard, as systemd starts the unit again
+    assert current(instance, "etcd.env") == "a"
+    assert instance.need(running=True) == "restart"
+
+
+def test_what_only_a_formation_reads_is_written_into_the_same_version(instance: Instance) -> None:
+    instance.stage(files(formed="f"))
+    run(instance)
+    version = os.readlink(instance.staged)
+    assert instance.stage(files(formed="g"))
+    assert os.readlink(instance.staged) == version
+    assert current(instance, "form.env") == "g"
+
+
+def test_revert_goes_back_to_what_ran(instance: Instance) -> None:
+    instance.stage(files("good"))
+    run(instance)
+    instance.stage(files("bad", unit="[Service]\nNice=1\n"))
+    assert instance.switch(running=True)
+    instance.note_start()
+    assert current(instance, "etcd.env") == "bad"
+    assert instance.revert()
+    assert current(instance, "etcd.env") == "good"
+    assert Path(instance.unit_file).read_text() == "[Service]\n"
+    instance.note_start()
+    assert instance.need(running=True) == "restart", "what is staged still waits"
+
+
+def test_revert_goes_back_to_what_ran_and_not_to_another_that_never_did(instance: Instance) -> None:
+    instance.stage(files("good"))
+    run(instance)
+    instance.stage(files("bad"))
+    instance.switch(running=True)  # and the run is killed before the restart
+    instance.stage(files("worse"))
+    instance.switch(running=True)
+    instance.revert()
+    assert current(instance, "etcd.env") == "good"
+
+
+def test_revert_of_a_broken_member_goes_back_to_the_last_that_ran(instance: Instance) -> None:
+    instance.stage(files("good"))
+    run(instance)
+    instance.stage(files("bad"))
+    instance.switch(running=True)
+    instance.note_start()  # it starts again and again, and fails
+    instance.stage(files("worse"))
+    instance.switch(running=False)
+    instance.revert()
+    assert current(instance, "etcd.env") == "good"
+
+
+def test_without_a_version_before_there_is_nothing_to_revert_to(instance: Instance) -> None:
+    instance.stage(files())
+    run(instance)
+    with pytest.raises(Failed, match="no version to go back to"):
+        instance.revert()
+
+
+def test_old_versions_are_removed_and_those_in_use_are_kept(instance: Instance) -> None:
+    instance.stage(files("1"))
+    run(instance)
+    instance.stage(files("2"))
+    instance.switch(running=True)
+    instance.note_start()
+    for setting in "345":
+        instance.stage(files(setting))
+    kept = {Path(instance.versions, name, "etcd.env").read_text() for name in os.listdir(instance.versions)}
+    assert kept == {"1", "2", "5"}
+
+
+def test_the_marker_says_whose_data_it_is(instance: Instance) -> None:
+    assert instance.marker() is None
+    instance.claim("site", "formation")
+    assert instance.marker() == {
+        "site_id": "site", "group": "etcd_voter1", "member": 2, "formation_id": "formation",
+    }
