@@ -10,8 +10,8 @@ short_description: Spread groups of members over hosts in racks
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Places replica groups so that no two members of a group share a host and as few as possible share a rack, with the load even
-    and the preferred leaders rotated over racks.
+  - Places replica groups so that no two members of a group share a host and as few as possible share a rack, with
+    the load even and the preferred leaders rotated over racks.
   - For inventories of your own; the inventory plugin P(rackspread.ha.placement#inventory) uses the same engine.
   - All parameters are given by name.
 options:
@@ -28,7 +28,7 @@ options:
     type: int
     required: true
   racks:
-    description: A pattern (or a list of them) over the names of the groups that are racks, or a mapping of host to rack.
+    description: A pattern (or a list of them) over the names of groups that are racks, or a mapping of host to rack.
     type: raw
     default: rack*
   hosts:
@@ -36,11 +36,13 @@ options:
     type: raw
     default: "*"
   previous:
-    description: An earlier answer. What stands in it stays, a member whose host is gone is placed anew, nothing else moves.
+    description:
+      - An earlier answer. What stands in it stays, a member whose host is gone is placed anew, nothing else moves.
     type: list
     elements: dict
   capacity:
-    description: The most members that a host takes, a number for all or a mapping of host to number. Unbounded where not given.
+    description:
+      - The most members that a host takes, a number for all or a mapping of host to number. Unbounded where not given.
     type: raw
   name:
     description: What the groups are called, before their number.

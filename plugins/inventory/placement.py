@@ -10,11 +10,12 @@ short_description: Place the members of highly available services on hosts in ra
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Reads a spec, a file whose name ends in C(rackspread.yml), and computes on which host every member of every service goes.
-    No two members of a group share a host, as few as possible share a rack, and preferred leaders are rotated over racks.
-  - The hosts themselves stand in another source that is parsed before the spec, such as C(hosts.yml) in the same folder.
-  - Adds the groups C(rs_<service>), C(rs_<service>_<component>) and C(rs_<service>_<component><n>), and gives each host that
-    stands in a rack the variable C(rackspread) with its own part of the placement.
+  - Reads a spec, a file whose name ends in C(rackspread.yml), and computes on which host every member of every service
+    goes. No two members of a group share a host, as few as possible share a rack, and preferred leaders are rotated
+    over racks.
+  - The hosts themselves stand in another source that is parsed before the spec, such as C(hosts.yml) in its folder.
+  - Adds the groups C(rs_<service>), C(rs_<service>_<component>) and C(rs_<service>_<component><n>), and gives each host
+    that stands in a rack the variable C(rackspread) with its own part of the placement.
   - Members that the lock (C(.rackspread/lock.yml) beside the spec) names stay where they are. Parsing never writes it.
 options:
   plugin:
@@ -38,12 +39,13 @@ options:
     type: dict
     required: true
   use_vars_plugins:
-    description: Whether to read C(group_vars) and C(host_vars) folders too, as P(ansible.builtin.constructed#inventory) can.
+    description:
+      - Whether to read C(group_vars) and C(host_vars) folders too, as P(ansible.builtin.constructed#inventory) can.
     type: bool
     default: true
 notes:
-  - Of a host's variables it reads C(rackspread_address) (else C(ansible_host)), C(rackspread_rack), C(rackspread_capacity) in MiB,
-    C(rackspread_data_root) and C(rackspread_data_roots).
+  - Of a host's variables it reads C(rackspread_address) (else C(ansible_host)), C(rackspread_rack),
+    C(rackspread_capacity) in MiB, C(rackspread_data_root) and C(rackspread_data_roots).
 """
 
 EXAMPLES = r"""
@@ -136,7 +138,7 @@ class InventoryModule(BaseInventoryPlugin):
 
 
 class _Layers:
-    """A host's variables, the strongest layer first, in Ansible's order: the host's own, then its groups', inmost first.
+    """A host's variables in Ansible's order, the strongest layer first: its own, then its groups', inmost first.
 
     Groups are read once, not once a host.
     """

@@ -10,9 +10,10 @@ short_description: The whole site as it is planned
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Answers what the inventory plugin P(rackspread.ha.placement#inventory) planned in this run, all racks, hosts and groups.
-  - A host's own part is its variable C(rackspread); this lookup is for what concerns the site as a whole. It computes nothing
-    and may be called often.
+  - Answers what the inventory plugin P(rackspread.ha.placement#inventory) planned in this run, all racks, hosts and
+    groups.
+  - A host's own part is its variable C(rackspread); this lookup is for what concerns the site as a whole. It computes
+    nothing and may be called often.
 options:
   _terms:
     description: Keys of the topology. Without any, the answer is all of it.

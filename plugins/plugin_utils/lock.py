@@ -25,7 +25,7 @@ from .refusals import Refusal
 
 VERSION = 1
 STATE = ".rackspread"
-"""The folder beside the inventory that holds a site's state (a dot folder, since Ansible parses any other as inventory)."""
+"""The folder beside the inventory that holds a site's state; of any other folder Ansible would make inventory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ def merge(lock: Lock, placement: Placement, keys: Iterable[str] | None = None) -
     """The lock with groups of a placement in it, each whole; their intent and formation stay as they were.
 
     Args:
+        lock: what is there already.
+        placement: what is planned.
         keys: the groups that are about to be acted on; None for all.
     """
     groups, components = dict(lock.groups), dict(lock.components)
@@ -117,7 +119,7 @@ def read(path: str | os.PathLike[str]) -> Lock:
     """Read a lock; the empty one where there is no file. Raises Refusal RS-032 where it can't be understood."""
     path = Path(path)
     try:
-        shape = yaml.load(path.read_bytes(), Loader=_LOADER)  # a safe loader, see below
+        shape = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  # a safe one, see below
         if shape["version"] != VERSION:
             raise Refusal("RS-032", f"{path} is of version {shape['version']}, and this is {VERSION}.", path=path)
         groups = {key: LockedGroup.from_dict(group) for key, group in shape["groups"].items()}

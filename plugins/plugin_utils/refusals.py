@@ -4,10 +4,10 @@
 """Every reason for which rackspread does not go on: one table, one exception.
 
 A refusal has a stable code, one sentence about this very case and a remedy. The sentence is written where the case is
-found; the remedy comes from the table, so that one code always has one way out. `docs/refusals.md` has a section a code.
+found; the remedy comes from the table, so that a code always has one way out. `docs/refusals.md` has a section a code.
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
-living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090 and on packages and others.
+living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090 and on packages and more.
 """
 
 from __future__ import annotations
@@ -28,15 +28,21 @@ REFUSALS: dict[str, Row] = {
     "RS-002": Row("Unknown key in the spec", "{hint}"),
     "RS-003": Row("Unknown service", "{hint}"),
     "RS-004": Row("A value in the spec is not of its kind", "Give {wanted}."),
-    "RS-005": Row("An even number of voters", "Ask for {fewer}{more} of them: a voter more than an odd number adds no safety."),
+    "RS-005": Row("An even number of voters", "Ask for {odd}: a voter more than an odd number adds no safety."),
     "RS-006": Row(
         "No rack found",
         "Put the hosts into groups of that name in a file that is parsed before the spec (hosts.yml comes before"
         " services.rackspread.yml), or set `racks` in the spec or `rackspread_rack` on the hosts.",
     ),
-    "RS-007": Row("A host is in two racks", "Leave it in the one rack where it stands, or narrow the pattern `racks` of the spec."),
+    "RS-007": Row(
+        "A host is in two racks",
+        "Leave it in the one rack where it stands, or narrow the pattern `racks` of the spec.",
+    ),
     "RS-008": Row("A pattern matches no host", "Name a host or a group of the inventory whose hosts stand in racks."),
-    "RS-009": Row("A host has no IP address", "Set `rackspread_address` on {host} to the address that the other members reach it by."),
+    "RS-009": Row(
+        "A host has no IP address",
+        "Set `rackspread_address` on {host} to the address that the other members reach it by.",
+    ),
     "RS-010": Row("Two hosts have one address", "Give each host its own `rackspread_address` or `ansible_host`."),
     "RS-011": Row("Too few hosts", "Add {short} to the hosts that the service may use, or ask for fewer members."),
     "RS-012": Row("The loss of one rack would stop the service", "{smallest}"),
@@ -44,32 +50,70 @@ REFUSALS: dict[str, Row] = {
         "Too little memory",
         "Raise `rackspread_capacity` where there is more memory, lower the `weight` in the spec, or add hosts.",
     ),
-    "RS-014": Row("A VIP outside the balancers' network", "Choose an address of the network that the balancers are in, with its prefix length."),
+    "RS-014": Row(
+        "A VIP outside the balancers' network",
+        "Choose an address of the network that the balancers are in, with its prefix length.",
+    ),
     "RS-015": Row(
         "Balancers in different networks",
         "VRRP needs one L2 network over the racks: choose balancers in one network with `hosts`, or set `vips: []`.",
     ),
-    "RS-016": Row("No port left", "Ask for fewer groups in this site: an index is never given twice, and each has a port of its own."),
-    "RS-017": Row("The loss of one rack would take the majority of masters", "Ask for {fitting} instead, or add a rack."),
+    "RS-016": Row(
+        "No port left",
+        "Ask for fewer groups in this site: an index is never given twice, and each has ports of its own.",
+    ),
+    "RS-017": Row(
+        "The loss of one rack would take the majority of masters",
+        "Ask for {fitting} instead, or add a rack.",
+    ),
     "RS-018": Row(
         "Fewer than there are",
         "Put {key} back to {live}. Taking members away is a step of its own and never an effect of a run.",
     ),
     "RS-019": Row(
         "A host of the lock left the inventory",
-        "Put {host} back into the inventory and into its rack. Its members get another host only when that is asked for.",
+        "Put {host} back into the inventory and into its rack. Its members move only when that is asked for.",
     ),
-    "RS-020": Row("A formed member's host changed", "Put {what} back to {was}: members that hold data are not moved by an edit of the inventory."),
+    "RS-020": Row(
+        "A formed member's host changed",
+        "Put {what} back to {was}: members that hold data are not moved by an edit of the inventory.",
+    ),
     "RS-021": Row("A VIP is taken", "Choose an address that no host and no other VIP has."),
     "RS-022": Row(
         "No site in this run",
         "Run with an inventory that holds a spec (`-i inventories/lab`, with its services.rackspread.yml).",
     ),
-    "RS-023": Row("Planned, but nothing builds it yet", "Take it out of the spec for now; `plan.yml` goes on showing it."),
-    "RS-024": Row("Two specs in one inventory", "Keep one spec an inventory, and give a second site an inventory folder of its own."),
+    "RS-023": Row(
+        "Planned, but nothing builds it yet",
+        "Take it out of the spec; `plan.yml` can show it all the same.",
+    ),
+    "RS-024": Row(
+        "Two specs in one inventory",
+        "Keep one spec an inventory, and give a second site an inventory folder of its own.",
+    ),
     # 030-039: runs and locks
     "RS-030": Row("Another run changed the lock", "See what the other run did (`plan.yml`), then run again."),
-    "RS-032": Row("The lock can't be read", "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it."),
+    "RS-032": Row(
+        "The lock can't be read",
+        "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it.",
+    ),
+    # 040-049: secrets and lock over a living site
+    "RS-040": Row(
+        "A formed service's secrets or CA are gone",
+        "Put {path} back from where the site's `.rackspread` folder is kept (another clone, the backup). A new one would lock the living members out.",
+    ),
+    "RS-041": Row(
+        "A host trusts another CA",
+        "Run with the `.rackspread/pki/{service}` folder by which {host} was built. If the host was another site's, remove {path} there first.",
+    ),
+    "RS-042": Row("A file of the site's secrets or CAs can't be read", "Restore {path} from its last good copy."),
+    "RS-043": Row("A secret is nowhere", "Set {given}, or run site.yml, which makes what is missing."),
+    "RS-044": Row("A CA can't issue", "Put the whole folder {path} back for this run, its ca.key included."),
+    "RS-045": Row(
+        "A host could not be asked before a CA is made",
+        "Make {host} reachable, or say with --limit which hosts are to be built.",
+    ),
+    "RS-046": Row("No folder for the site's state", "Run for hosts of an inventory that is a file or a folder (`-i inventories/lab`)."),
 }
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The site of this process: what the inventory plugin planned, for the lookup and the actions that need all of it.
 
-The whole topology is no variable (on a thousand hosts that made a gigabyte), and planning again for every lookup would be
-slow. Ansible's workers are forks of the process that parsed the inventory, so they find here what it left.
+The whole topology is no variable (on a thousand hosts that made a gigabyte), and planning again for every lookup would
+be slow. Ansible's workers are forks of the process that parsed the inventory, so they find here what it left.
 """
 
 from __future__ import annotations

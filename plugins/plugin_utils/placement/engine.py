@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine: `place` says where every member goes.
 
-For one group the choice is a matroid: a set of hosts is allowed when no rack has more than t of them, and the cost of a
-host does not depend on the others chosen. So taking the cheapest allowed host again and again is optimal for that group.
-Groups are taken one after another, components heaviest first; over several groups this is a greedy, not an optimum.
+For one group: the least t with which the racks are enough, then hosts one by one, each from a rack that has the fewest
+of the group, the cheapest host first. Groups are taken one after another, components heaviest first. Over several
+groups this is a greedy and no optimum; that t is the least holds for each group by itself, given the room left.
 Callers know `place` and nothing behind it.
 """
 
@@ -44,7 +44,7 @@ def place(demands: Sequence[Demand], hosts: Iterable[Host], lock: Lock) -> Place
     for host in by_name.values():
         if host.capacity is not None and load[host.name] > host.capacity:
             raise Refusal(
-                "RS-013", f"The members on {host.name} need {load[host.name]} MiB, and it has {host.capacity} for them."
+                "RS-013", f"The members on {host.name} need {load[host.name]} MiB, and it has {host.capacity}."
             )
     groups: dict[str, Group] = {}
     next_index = dict(lock.components)
@@ -221,14 +221,14 @@ class _Pool:
         demand = self.demand
         limit = demand.rack_limit
         there = Counter(self.hosts[name].rack for name in self.order if name not in own)
-        asks = f"{key} needs {demand.members} hosts, at most {limit} of them in one rack so that it outlives a rack's loss"
+        asks = f"{key} needs {demand.members} hosts, at most {limit} in one rack so that it outlives the loss of a rack"
         if _supply(there, inside, limit) >= need:
             full = [rack for rack in self.racks if room.get(rack, 0) < there[rack]]
             told = []
             for rack in full:
                 host = min((h for h in map(self.hosts.get, self.order) if h and h.rack == rack), key=self._lacks)
                 told.append(f"{rack} lacks {self._lacks(host)} MiB even on {host.name}")
-            return Refusal("RS-013", f"{asks}, with {demand.weight} MiB each: {', '.join(told)}.")
+            return Refusal("RS-013", f"{asks}, and {demand.weight} MiB on each: {', '.join(told)}.")
         short = need - _supply(there, inside, limit)
         racks = ", ".join(f"{rack} has {there[rack] + inside[rack]}" for rack in self.racks) or "no rack has any"
         said = f"{asks}: {racks}, which is {short} short."
@@ -253,7 +253,7 @@ def _hosts(count: int) -> str:
 
 
 class _Leaders:
-    """Preferred leaders: the rack with the fewest, then the host, then rotated: group 1 in rack 1, group 2 in rack 2."""
+    """Preferred leaders: the rack with the fewest, then the host, then in rotation, group 1 in rack 1."""
 
     def __init__(self, demand: Demand, racks: Sequence[str], kept: Iterable[Group]) -> None:
         self.demand = demand
@@ -277,7 +277,7 @@ class _Leaders:
         return tuple(replace(member, leader=member is leader) for member in members)
 
     def check(self) -> None:
-        """Refuse (RS-017) where the leaders elect and one rack's loss would take so many that the rest are no majority."""
+        """Refuse (RS-017) where the leaders elect, and without those of one rack the rest are no majority."""
         masters = self.demand.groups
         if not self.demand.leaders_vote or not self.by_rack:
             return
@@ -287,7 +287,7 @@ class _Leaders:
             fitting = [n for n in (masters - 1, masters + 1) if n > 2 and -(-n // racks) <= (n - 1) // 2]
             raise Refusal(
                 "RS-017",
-                f"{masters} masters of {self.demand.component} on {racks} racks put {most} into {rack}, and its loss would"
-                f" leave {masters - most} of {masters}, which is no majority.",
+                f"{masters} masters of {self.demand.component} on {racks} racks put {most} into {rack},"
+                f" and its loss would leave {masters - most} of {masters}, which is no majority.",
                 fitting=" or ".join(map(str, fitting or [3])) + " masters",
             )

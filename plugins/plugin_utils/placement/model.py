@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
 DATA_ROOT = "/var/lib/rackspread"
 """Where members keep their data on a host that does not say otherwise."""
 

@@ -75,7 +75,7 @@ class Site:
         return slices
 
     def computed_groups(self) -> dict[str, dict[str, dict[str, list[str]]]]:
-        """The inventory groups to make, nested: `rs_postgres` -> `rs_postgres_shard` -> `rs_postgres_shard1` -> its hosts."""
+        """The inventory groups to make: `rs_postgres` -> `rs_postgres_shard` -> `rs_postgres_shard1` -> its hosts."""
         tree: dict[str, dict[str, dict[str, list[str]]]] = {}
         for key, group in self._ordered:
             components = tree.setdefault(f"rs_{BY_ID[group.component].service}", {})
@@ -130,8 +130,10 @@ def plan(
     """Plan a site.
 
     Args:
+        spec: what is asked for.
         groups: the inventory's groups with all their hosts.
         variables: host -> its variables, at least those of `hosts.VARIABLES`.
+        lock: what is there already.
         state: the path of the state folder.
         name: the site's name where the spec gives none.
 

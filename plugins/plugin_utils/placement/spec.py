@@ -123,10 +123,15 @@ def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
         else:
             groups, size = 1, count
         if component.votes and size % 2 == 0:
+            odd = f"{size - 1} or {size + 1}" if size > 2 else "3"
+            raise Refusal("RS-005", f"{where} is {size}, an even number of voters.", odd=odd)
+        if not component.rack_limit(size):
+            least = 3 if component.votes else 2
             raise Refusal(
-                "RS-005", f"{where} is {size}, an even number of voters.", fewer=f"{size - 1} or " if size > 2 else "",
-                more=size + 1,
-            )  # fmt: skip
+                "RS-012",
+                f"{where} is {size}, and what is in one rack alone is gone with that rack.",
+                smallest=f"Ask for at least {least}.",
+            )
         chosen = {key: own.get(key, body.get(key)) for key in PLACING_KEYS}
         weight = component.weight if chosen["weight"] is None else chosen["weight"]
         asks.append(

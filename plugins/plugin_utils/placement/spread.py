@@ -30,6 +30,8 @@ def rack_spread(
 
     Args:
         inventory: name of a group -> its hosts.
+        groups: how many groups.
+        members: how many members each has.
         racks: a pattern over the groups that are racks, or host -> rack.
         hosts: a pattern over groups and hosts, or a list of them: who may carry a member.
         previous: an earlier answer. What stands in it stays; a member whose host is gone is placed anew.
@@ -46,12 +48,13 @@ def rack_spread(
     demand = Demand(name, groups, members, usable, rack_limit=members, leads=True)
     placement = place([demand], there.values(), _lock(name, previous, there))
     return [
-        {
-            "name": group.key,
-            "members": [{"host": member.host, "rack": member.rack, "leader": member.leader} for member in group.members],
-        }
+        {"name": group.key, "members": [_shape(member) for member in group.members]}
         for group in sorted(placement.groups.values(), key=lambda group: group.index)
     ]
+
+
+def _shape(member: Member) -> dict[str, Any]:
+    return {"host": member.host, "rack": member.rack, "leader": member.leader}
 
 
 def _listed(value: str | list[str]) -> list[str]:

@@ -17,6 +17,8 @@ def check_vips(vips: Iterable[str], balancers: Iterable[Member], hosts: Mapping[
 
     Args:
         vips: addresses with prefix lengths.
+        balancers: the members that share them.
+        hosts: all hosts of the site by name.
 
     Raises Refusal: RS-014 outside the balancers' network, RS-015 the balancers in several, RS-021 taken.
     """
@@ -32,5 +34,5 @@ def check_vips(vips: Iterable[str], balancers: Iterable[Member], hosts: Mapping[
             continue
         told = ", ".join(f"{member.host} {member.address}" for member in balancers)
         if near:
-            raise Refusal("RS-015", f"The VIP {text} is asked for, and the balancers lie in different networks: {told}.")
+            raise Refusal("RS-015", f"The VIP {text} is asked for, with balancers in different networks: {told}.")
         raise Refusal("RS-014", f"The VIP {text} is outside the network of the balancers: {told}.")

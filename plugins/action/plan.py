@@ -1,0 +1,38 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from shutil import get_terminal_size
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.map import render
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import check_built
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+
+
+class ActionModule(ActionBase):
+    """Prints the map itself, since a callback would print it as one quoted string."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Show the site of this run, or refuse it."""
+        super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec({"buildable": {"type": "bool", "default": False}})
+        try:
+            site = current.site()
+            if arguments["buildable"]:
+                check_built(site.topology)
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal
+        topology, generation = site.topology, site.lock.generation
+        if not arguments["buildable"]:
+            Display().display(render(topology, generation, get_terminal_size((100, 24)).columns))
+        return {"changed": False, "changes": topology["changes"], "generation": generation}
