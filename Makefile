@@ -7,7 +7,7 @@ IN_ENV = bin=$$(tools/env) && PATH="$$bin:$$PATH"
 .PHONY: help env demo test test-long lint unit sanity collection lab molecule drill clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: ## install what the repository needs (packages, Python environment) and print its bin folder
 	@tools/env
