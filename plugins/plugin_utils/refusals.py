@@ -122,9 +122,13 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-052": Row(
         "Less memory than the members need",
-        "Lower the `weight` in the spec to what a member really takes, keep members off {host} with `exclude`, or give it more memory.",
+        "Lower the `weight` in the spec to what a member really takes, keep members off {host} with `exclude`, or give"
+        " it more memory.",
     ),
-    "RS-053": Row("Another program has a member's port", "Stop and disable {what} there, or keep members off this host with `exclude`."),
+    "RS-053": Row(
+        "Another program has a member's port",
+        "Stop and disable {what} there, or keep members off this host with `exclude`.",
+    ),
     "RS-054": Row(
         "A host without its own address",
         "Set `rackspread_address` of {host} to an address that one of its interfaces has.",
@@ -135,14 +139,18 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-056": Row(
         "Data where a member should go",
-        "Look what {path} is, and move it away on {host} by hand if nothing needs it. A living cluster can't be adopted yet.",
+        "Look what {path} is, and move it away on {host} by hand if nothing needs it. A living cluster can't be adopted"
+        " yet.",
     ),
     "RS-057": Row(
         "A host that remembers another place",
         "Run with the inventory that {host} was built from, or put it back to what it was. If it is to begin anew as"
         " an empty host, remove /etc/rackspread/record.yml there, and no data.",
     ),
-    "RS-058": Row("Kernel settings that exclude each other", "Take {key} out of `base_sysctl`, or keep the services on different hosts."),
+    "RS-058": Row(
+        "Kernel settings that exclude each other",
+        "Take {key} out of `base_sysctl`, or keep the services on different hosts.",
+    ),
     "RS-059": Row(
         "Two hosts that are one machine",
         "Keep one name a machine. Clones of one image each need their own: empty /etc/machine-id and reboot.",
