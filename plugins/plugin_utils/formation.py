@@ -66,7 +66,7 @@ class Known:
 class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
-    `found` is `{kind: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
+    `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None, `volume` is
     `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
     """
@@ -84,6 +84,7 @@ class Observation:
     need: str = "nothing"
     staged: str | None = None
     detail: str = ""
+    failed: bool = False
     rack: str = ""
     preferred: bool = False
     state: State = State.UNREACHABLE
@@ -102,9 +103,9 @@ class Observation:
         )
 
     @classmethod
-    def unreachable(cls, member: Mapping[str, Any], detail: str) -> Observation:
-        """What is known of a member whose host did not answer."""
-        return replace(cls.from_answer(member, {"detail": detail}), reachable=False)
+    def unreachable(cls, member: Mapping[str, Any], detail: str, failed: bool = False) -> Observation:
+        """What is known of a member whose host did not answer; or did, but could not look (`failed`)."""
+        return replace(cls.from_answer(member, {"detail": detail}), reachable=False, failed=failed)
 
     def as_(self, state: State) -> Observation:
         """The same observation, classified."""
@@ -116,9 +117,9 @@ class Observation:
         return default if value is None else value
 
     @property
-    def kind(self) -> str:
-        """What lies on the disk."""
-        return self.found.get("kind") or "empty"
+    def disk(self) -> str:
+        """What lies on the disk: empty, leftovers, half_formed or data."""
+        return self.found.get("state") or "empty"
 
     @property
     def leads(self) -> bool:
@@ -167,10 +168,10 @@ def classify(seen: Observation, known: Known) -> State:
         return State.FOREIGN
     if not _volume_is_there(record.get("volume"), seen.volume):
         return State.UNMOUNTED
-    if seen.kind == "leftovers":
+    if seen.disk == "leftovers":
         return State.LEFTOVERS
     intent = known.intent or record.get("intent")
-    if seen.kind == "empty":
+    if seen.disk == "empty":
         if seen.running and (intent or known.formed or record.get("formed")):
             return State.HALF_FORMED
         return State.LOST if record.get("formed") else State.EMPTY
@@ -178,7 +179,7 @@ def classify(seen: Observation, known: Known) -> State:
         return State.FOREIGN
     if seen.running and seen.member in seen.counted and seen.tells("healthy", False):
         return State.JOINED
-    if seen.kind == "half_formed" or not (known.formed or record.get("formed")):
+    if seen.disk == "half_formed" or not (known.formed or record.get("formed")):
         return State.HALF_FORMED
     return State.FORMED if seen.running else State.STOPPED
 
@@ -263,12 +264,14 @@ def _form(observations: Sequence[Observation], begun: Sequence[Observation], ser
     recorded = {intent["formation_id"] for seen in observations if (intent := (seen.record or {}).get("intent"))}
     if len(recorded) > 1:
         return _refuse("RS-064", f"its members were begun under different intents ({', '.join(sorted(recorded))}).", observations)
-    reason = f"resumes, {_names(begun)} half formed" if begun else f"{len(observations)} members, all empty"
     if service.forms == "together":
-        return Decision(Action.FORM, _ids(observations), reason)
-    # Where it was begun it must be ended; else the leader that the placement prefers comes first.
-    first = min(begun or observations, key=lambda seen: (not seen.preferred, seen.member))
-    return Decision(Action.FORM, (first.member,), reason)
+        chosen = list(observations)
+    else:  # Where it was begun it must be ended; else the leader that the placement prefers comes first.
+        chosen = [min(begun or observations, key=lambda seen: (not seen.preferred, seen.member))]
+    if idle := [seen for seen in chosen if not seen.running]:
+        reason = f"resumes, {_names(begun)} half formed" if begun else f"{len(observations)} members, all empty"
+        return Decision(Action.FORM, _ids(idle), reason)
+    return Decision(Action.WAIT, _ids(chosen), f"{_names(chosen)} not formed yet{_details(chosen)}", "RS-068")
 
 
 def _can_take_in(joined: Sequence[Observation], counted: frozenset[int], voting: bool) -> bool:

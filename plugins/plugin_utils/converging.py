@@ -1,0 +1,486 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Brings the groups of a service to what was staged: look, decide, act, look again; then roll. No Ansible in here.
+
+All that touches hosts, files or the clock goes through a `World`, so that the same loop runs over ssh and in tests. What
+is remembered between two steps is only how long to wait: whatever a killed run leaves behind is found by the next look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import uuid4
+
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
+    Action,
+    Decision,
+    Known,
+    Observation,
+    State,
+    classify,
+    classify_stateless,
+    decide,
+    intents,
+    was_formed,
+)
+from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
+
+PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0)
+"""Seconds between two looks at what is on its way; the last one goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as the role was given it; `members` are M of docs/architecture.md."""
+
+    name: str
+    index: int
+    members: tuple[Mapping[str, Any], ...]
+
+    def member(self, member: int) -> Mapping[str, Any]:
+        """One of its members, by id."""
+        return next(each for each in self.members if each["id"] == member)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One operation of a service's member module, on the host of a member.
+
+    Args:
+        group: the group's key.
+        member: the id of the member on whose host it is done.
+        operation: see docs/architecture.md.
+        arguments: `intent`, `peer`, `target`, as the operation needs them.
+        seconds: how long it may take.
+    """
+
+    group: str
+    member: int
+    operation: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a deed; `answer` is what `admit` tells the one who joins."""
+
+    ok: bool
+    message: str = ""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    unreachable: bool = False
+
+
+class World(Protocol):
+    """What the loop sees and moves."""
+
+    def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
+        """Every member of these groups, all at once, in the order of their members. Not classified yet."""
+
+    def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
+        """Do all of these at once."""
+
+    def save(self, lock: Lock) -> Lock:
+        """Write the lock, and return it with its new generation."""
+
+    def absent_hosts(self) -> list[str]:
+        """The hosts of the site that do not answer."""
+
+    def say(self, line: str) -> None:
+        """Tell the operator."""
+
+    def now(self) -> float:
+        """Seconds of a clock that only goes forward."""
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a convergence did and found.
+
+    Args:
+        steps: what was done, or, in check mode, what would be.
+        refusals: why groups were not brought further.
+        unconverged: the same where only unreachable hosts were the reason.
+        observations: the last look at each group.
+    """
+
+    steps: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    unconverged: list[str] = field(default_factory=list)
+    observations: dict[str, list[Observation]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Course:
+    """What one formation remembers between two looks: what it tried, and until when it waits for that."""
+
+    tried: set[tuple[Action, int]] = field(default_factory=set)
+    until: float | None = None
+    waits: int = 0
+
+
+class Convergence:
+    """One run over the groups of a service.
+
+    Args:
+        service: its row.
+        groups: all groups, each whole.
+        lock: the site's, as it is in its file.
+        world: hosts, file and clock.
+        check: only look, and tell what would be done.
+    """
+
+    def __init__(self, service: Service, groups: Sequence[Group], lock: Lock, world: World, check: bool = False) -> None:
+        self._service = service
+        self._groups = {group.name: group for group in groups}
+        self._lock = lock
+        self._world = world
+        self._check = check
+        self._stopped: set[str] = set()
+        self.report = Report()
+
+    def run(self) -> Report:
+        """Form what is to be formed, then roll what wants it."""
+        self._form()
+        try:
+            self._roll()
+        except Refusal as refusal:
+            self.report.refusals.append(refusal)
+        return self.report
+
+    # Formation
+
+    def _form(self) -> None:
+        """One round a look: every group that is not settled yet makes its next step, all groups side by side."""
+        courses = {name: _Course() for name in self._groups}
+        while courses:
+            self._look(courses)
+            steps = {name: step for name, course in courses.items() if (step := self._next(name, course)) is not None}
+            courses = {name: courses[name] for name in steps}
+            taken = {name: decision for name, decision in steps.items() if decision.action is not Action.WAIT}
+            if self._check:
+                self._stopped |= courses.keys()
+                return
+            if taken:
+                for name in self._take(taken):
+                    del courses[name]
+            elif courses:
+                self._world.pause(PAUSES[min(max(course.waits for course in courses.values()), len(PAUSES)) - 1])
+
+    def _next(self, name: str, course: _Course) -> Decision | None:
+        """What a group needs now; None where it is settled, for better or worse."""
+        seen = self.report.observations[name]
+        decision = decide(name, seen, was_formed(seen, self._known(name)), self._service)
+        action, now = decision.action, self._world.now()
+        if action is Action.NOTHING:
+            self._remember(name, seen)
+            return None
+        if action is Action.REFUSE:
+            self._refuse(name, decision.code or "", decision.reason, **decision.facts)
+            return None
+        those = [each for each in seen if each.member in decision.members]
+        if action is Action.WAIT:
+            if all(each.wants_roll for each in those):
+                return None  # what is staged may be what it lacks: the roll takes broken members first
+            if course.until is None:
+                copying = any(each.state is State.HALF_FORMED for each in those)
+                course.until = now + (self._service.join if copying else self._service.start)
+                self._world.say(f"{name}: wait ({decision.reason})")
+        elif bare := [each for each in those if each.staged is None]:
+            hosts = ", ".join(each.host for each in bare)
+            self._refuse(name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts)
+            return None
+        elif new := [each for each in those if (action, each.member) not in course.tried]:
+            course.tried |= {(action, each.member) for each in new}
+            course.until = now + getattr(self._service, "join" if action is Action.REPAIR else action.value)
+            course.waits = 0
+            self._step(f"{name}: {action.value} ({decision.reason})")
+            return Decision(action, tuple(each.member for each in new), decision.reason)
+        if now > (course.until or now):
+            hosts = ", ".join(each.host for each in those)
+            self._refuse(name, "RS-068", f"{decision.reason}, after all the time that it may take.", hosts=hosts)
+            return None
+        course.waits += 1
+        return Decision(Action.WAIT, decision.members, decision.reason)
+
+    def _take(self, steps: Mapping[str, Decision]) -> list[str]:
+        """Take a step in each of these groups, the lock first. Returns the groups in which it failed."""
+        lock = self._lock
+        for name, decision in steps.items():
+            lock = self._with_group(lock, name, forming=decision.action is Action.FORM)
+        self._save(lock)
+        failed: dict[str, Outcome] = {}
+        peers: dict[tuple[str, int], Mapping[str, Any]] = {}
+        joining = [
+            (name, member, decision.action)
+            for name, decision in steps.items()
+            if decision.action in (Action.JOIN, Action.REPAIR)
+            for member in decision.members
+        ]
+        # A lost voter is forgotten before it is expected again, and expected before it starts.
+        expel = [self._help(name, member, "expel") for name, member, action in joining if action is Action.REPAIR]
+        self._do(expel, failed)
+        for deed, outcome in self._do([self._help(name, member, "admit") for name, member, _ in joining], failed):
+            peers[deed.group, deed.arguments["target"]] = outcome.answer
+        self._do([deed for name, decision in steps.items() for deed in self._deeds(name, decision, peers)], failed)
+        # A host that vanished in the middle is no failure: the next look says so.
+        refused = {name: outcome.message for name, outcome in failed.items() if not outcome.unreachable}
+        for name, message in refused.items():
+            hosts = ", ".join(self._groups[name].member(member)["host"] for member in steps[name].members)
+            self._refuse(name, "RS-069", f"{steps[name].action.value} failed: {message}", hosts=hosts)
+        return list(refused)
+
+    def _deeds(self, name: str, decision: Decision, peers: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterable[Deed]:
+        intent = self._lock.groups[name].intent
+        for member in decision.members:
+            match decision.action:
+                case Action.FORM:
+                    yield Deed(name, member, "form", {"intent": intent}, self._service.form + 60)
+                case Action.START:
+                    yield Deed(name, member, "start", {}, 2 * self._service.start + 60)
+                case _:
+                    yield Deed(name, member, "join", {"peer": peers.get((name, member), {})}, self._service.start + 60)
+
+    def _help(self, name: str, target: int, operation: str) -> Deed:
+        """A deed that a joined member, the leader if there is one, does for another."""
+        joined = [seen for seen in self.report.observations[name] if seen.state is State.JOINED]
+        helper = min(joined, key=lambda seen: (not seen.leads, seen.member))
+        return Deed(name, helper.member, operation, {"target": target})
+
+    def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
+        """Do what is still to be done in groups where nothing failed yet; note what fails now."""
+        deeds = [deed for deed in deeds if deed.group not in failed]
+        done = list(zip(deeds, self._world.act(deeds, self._lock), strict=True)) if deeds else []
+        for deed, outcome in done:
+            if not outcome.ok and (deed.group not in failed or failed[deed.group].unreachable):
+                failed[deed.group] = outcome
+        return done
+
+    def _remember(self, name: str, seen: Sequence[Observation]) -> None:
+        """Have the hosts of joined members write down what they are part of, where their record says less."""
+        if not self._service.stateful or self._check:
+            return
+        group = self._groups[name]
+        wanted = {"index": group.index, "next_id": self._next_id(name), "members": [dict(each) for each in group.members]}
+        behind = [
+            each.member
+            for each in seen
+            if not (each.record or {}).get("formed") or any(each.record[key] != value for key, value in wanted.items())
+        ]
+        failed: dict[str, Outcome] = {}
+        self._do([Deed(name, member, "remember") for member in behind], failed)
+        for outcome in failed.values():
+            hosts = ", ".join(group.member(member)["host"] for member in behind)
+            self._refuse(name, "RS-069", f"remember failed: {outcome.message}", hosts=hosts)
+
+    # Roll
+
+    def _roll(self) -> None:
+        """Take what is staged, member after member. Raises Refusal where one does not come up, or the gate stays shut."""
+        wanting = [
+            name
+            for name, observations in sorted(self.report.observations.items(), key=lambda item: self._whole(item[1]))
+            if name not in self._stopped and any(seen.wants_roll or seen.tells("unsettled") for seen in observations)
+        ]
+        if not wanting:
+            return
+        groups = ", ".join(wanting)
+        if self._stopped and not self._check:
+            missing = ", ".join(sorted(self._stopped))
+            self.report.unconverged.append(f"{groups}: nothing is restarted before {missing} is whole.")
+        elif absent := self._world.absent_hosts():
+            self.report.unconverged.append(f"{groups}: nothing is restarted while {', '.join(absent)} can't be reached.")
+        else:
+            for name in wanting:
+                self._settle(name)
+                for seen in roll_order(self.report.observations[name]):
+                    self._activate(name, seen.member)
+                self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        """Have the leader give the living cluster what stands in no file, where it says that something is missing."""
+        leader = next((seen for seen in self.report.observations[name] if seen.leads and seen.tells("unsettled")), None)
+        if leader is None:
+            return
+        self._step(f"{name}: settle, by {leader}")
+        if self._check:
+            return
+        [outcome] = self._world.act([Deed(name, leader.member, "settle")], self._lock)
+        if not outcome.ok:
+            sentence = f"{name} did not take its cluster-wide settings: {outcome.message}"
+            raise Refusal("RS-085", sentence, hosts=leader.host)
+        self._look([name])
+
+    def _activate(self, name: str, member: int) -> None:
+        """Roll one member: gate, hand the leadership over, activate, gate; and once more where a reload asks for a restart."""
+        for attempt in (1, 2):
+            own = self._own(name, member)
+            if not own.wants_roll:
+                return
+            act = "reload" if own.need == "reload" and not own.tells("pending_restart") else "restart"
+            if self._check:
+                self._step(f"{name}: {act} {own}")
+                return
+            self._spare(name, member)
+            own = self._own(name, member)
+            if act == "restart" and own.leads and not own.tells("leader_first", False):
+                self._step_down(name, own)
+            self._save(self._with_group(self._lock, name))
+            before = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {member}
+            again = ", as the daemon asks for after the reload" if attempt == 2 else ""
+            self._step(f"{name}: {act} {own}{again}")
+            [outcome] = self._world.act([Deed(name, member, "activate", {}, 2 * self._service.restart + 60)], self._lock)
+            reason = outcome.message if not outcome.ok else self._comes_up(name, member, before, act == "restart")
+            if reason:
+                self._revert(name, member, reason)
+
+    def _spare(self, name: str, member: int) -> None:
+        """Wait until the group can spare the member."""
+
+        def shut() -> str:
+            verdict = may_restart(name, self.report.observations[name], member, self._service.gate)
+            return "" if verdict else verdict.reason
+
+        if reason := self._until(name, shut, self._service.spare):
+            host = self._groups[name].member(member)["host"]
+            raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
+
+    def _step_down(self, name: str, own: Observation) -> None:
+        """Have the leader hand over to the best follower, and wait until the group can spare it as a follower."""
+        followers = [seen for seen in self.report.observations[name] if seen.state is State.JOINED and not seen.leads]
+        if not followers:
+            return
+        in_sync = own.tells("in_sync", ())
+        target = min(followers, key=lambda seen: (seen.member not in in_sync, not seen.preferred, seen.member))
+        self._world.say(f"{name}: {own} hands over to {target}")
+        deed = Deed(name, own.member, "step_down", {"target": target.member})
+        [outcome] = self._world.act([deed], self._lock)
+        if not outcome.ok:
+            raise Refusal("RS-084", f"{own} of {name} did not hand over to {target}: {outcome.message}", hosts=own.host)
+        self._look([name])
+        self._spare(name, own.member)
+
+    def _comes_up(self, name: str, member: int, before: Iterable[int], restarted: bool) -> str:
+        """Wait until the member serves with what it took, beside those that served before. Why it does not, or nothing."""
+
+        def missing() -> str:
+            for seen in self.report.observations[name]:
+                if seen.member == member and (seen.need != "nothing" or (restarted and seen.tells("pending_restart"))):
+                    return seen.detail or f"{seen} did not take what is staged"
+                if seen.member in {member, *before} and seen.state is not State.JOINED:
+                    return f"{seen} is {seen.state.value.replace('_', ' ')}" + (f": {seen.detail}" if seen.detail else "")
+            return ""
+
+        self._look([name])
+        return self._until(name, missing, self._service.restart)
+
+    def _revert(self, name: str, member: int, reason: str) -> None:
+        """Go back to what ran before, and stop."""
+        own = self._groups[name].member(member)
+        who = f"member {member} of {name} on {own['host']}"
+        self._step(f"{name}: revert member {member} on {own['host']} ({reason})")
+        [outcome] = self._world.act([Deed(name, member, "revert", {}, 2 * self._service.restart + 60)], self._lock)
+
+        def missing() -> str:
+            seen = self._own(name, member)
+            return "" if seen.state is State.JOINED else f"{seen} is {seen.state.value.replace('_', ' ')}"
+
+        back = outcome.message
+        if outcome.ok:
+            self._look([name])
+            back = self._until(name, missing, self._service.restart)
+        if back:
+            raise Refusal(
+                "RS-082", f"{who} did not come up with what was staged ({reason}), nor with what it ran before ({back}).",
+                hosts=own["host"],
+            )
+        raise Refusal("RS-081", f"{who} did not come up with what was staged: {reason}", hosts=own["host"])
+
+    def _until(self, name: str, obstacle: Callable[[], str], seconds: float) -> str:
+        """Look at a group until nothing is in the way. Returns what still is when the time is over."""
+        end = self._world.now() + seconds
+        waits = 0
+        while (reason := obstacle()) and self._world.now() < end:
+            self._world.pause(PAUSES[min(waits, len(PAUSES) - 1)])
+            waits += 1
+            self._look([name])
+        return reason
+
+    # What both share
+
+    def _look(self, names: Iterable[str]) -> None:
+        """Look at groups anew, classify, and take note of a group that is seen formed."""
+        lock = self._lock
+        for name, observations in self._world.look([self._groups[name] for name in names]).items():
+            known = self._known(name)
+            classified = [
+                seen.as_(classify(seen, known) if self._service.stateful else classify_stateless(seen))
+                for seen in observations
+            ]
+            self.report.observations[name] = classified
+            if self._service.stateful and not known.formed:
+                cluster = next((seen.tells("cluster_id") for seen in classified if seen.state is State.JOINED), None)
+                if cluster:
+                    lock = self._with_group(lock, name).with_group(name, formed=cluster)
+        self._save(lock)
+
+    def _own(self, name: str, member: int) -> Observation:
+        return next(seen for seen in self.report.observations[name] if seen.member == member)
+
+    def _known(self, name: str) -> Known:
+        locked = self._lock.groups.get(name)
+        site = self._lock.site_id or ""
+        return Known(name, site, locked and locked.intent, locked and locked.formed)
+
+    def _with_group(self, lock: Lock, name: str, forming: bool = False) -> Lock:
+        """The lock with this group in it, whole; with an intent where it is to be formed."""
+        group = self._groups[name]
+        members = tuple(Member.from_dict({"leader": False, **each}) for each in group.members)
+        before = lock.groups.get(name) or LockedGroup(group.index, 0, ())
+        locked = LockedGroup(group.index, self._next_id(name), members, before.intent, before.formed)
+        lock = Lock(
+            lock.site_id or str(uuid4()), lock.generation, lock.components, {**lock.groups, name: locked},
+        )
+        if not forming or locked.intent:
+            return lock
+        begun = intents(self.report.observations[name], self._known(name))
+        new = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
+        return lock.with_group(name, intent=next(iter(begun.values()), new))
+
+    def _next_id(self, name: str) -> int:
+        """The id that the group gives next: one that was never used."""
+        locked = self._lock.groups.get(name)
+        return max(locked.next_id if locked else 0, *(each["id"] + 1 for each in self._groups[name].members))
+
+    def _save(self, lock: Lock) -> None:
+        if lock != self._lock and not self._check:
+            self._lock = self._world.save(lock)
+
+    def _step(self, line: str) -> None:
+        self.report.steps.append(line)
+        self._world.say(line)
+
+    def _refuse(self, name: str, code: str, sentence: str, **facts: str) -> None:
+        """Note why a group is not brought further; an unreachable host is a matter of its own."""
+        self._stopped.add(name)
+        refusal = Refusal(code, f"{name}: {sentence}", **facts)
+        unreachable = [seen for seen in self.report.observations[name] if seen.state is State.UNREACHABLE]
+        if code == "RS-061" and not any(seen.failed for seen in unreachable):
+            self.report.unconverged.append(str(refusal))
+        else:
+            self.report.refusals.append(refusal)
+        self._world.say(str(refusal))
+
+    @staticmethod
+    def _whole(observations: Sequence[Observation]) -> bool:
+        return all(seen.state is State.JOINED for seen in observations)

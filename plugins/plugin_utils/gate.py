@@ -1,0 +1,93 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a group can spare a member, and whether it is whole: what roll, checks, drills and status go by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Yes or no, and why."""
+
+    ok: bool
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def may_restart(group: str, observations: Sequence[Observation], member: int, rule: str) -> Verdict:
+    """Whether the others can spare a member for as long as a restart takes.
+
+    Args:
+        group: its key, for sentences.
+        observations: every member, classified, all of one look.
+        member: the id of the one that is to be restarted.
+        rule: `quorum`, `in_sync` or `any_other`, see services.Service.
+
+    Members that are down already must stand in the rack of this one: more than one rack is never out. A member that
+    does not serve as it is has nothing to lose: only the others' state counts, and the absent ones may be anywhere.
+    """
+    own = next(seen for seen in observations if seen.member == member)
+    others = [seen for seen in observations if seen.member != member]
+    if not others:
+        return Verdict(True, f"{own} is the only member of {group}")
+    up = [seen for seen in others if seen.state is State.JOINED]
+    down = [seen for seen in others if seen.state is not State.JOINED]
+    serves = own.state is State.JOINED
+    if serves and (elsewhere := [seen for seen in down if seen.rack != own.rack or not own.rack]):
+        return Verdict(False, f"{_names(elsewhere)} of {group} not joined")
+    if rule == "quorum":
+        if serves and len(up) <= len(observations) // 2:
+            return Verdict(False, f"without {own} {len(up)} of {len(observations)} voters of {group} are left, no majority")
+    elif rule == "in_sync":
+        if serves and not any(seen.leads for seen in observations):
+            return Verdict(False, f"{group} has no leader")
+        if serves and (behind := _behind(up, observations)):
+            return Verdict(False, f"{_names(behind)} of {group} not in sync with the leader")
+    elif serves and not up:
+        return Verdict(False, f"no other member of {group} serves")
+    return Verdict(True, f"{group} can spare {own}")
+
+
+def healthy(group: str, observations: Sequence[Observation], rule: str) -> Verdict:
+    """Whether a group is whole: all its members joined, and by its rule led and in sync."""
+    for seen in observations:
+        if seen.state is not State.JOINED:
+            said = f": {seen.detail}" if seen.detail else ""
+            return Verdict(False, f"{seen} of {group} is {seen.state.value.replace('_', ' ')}{said}")
+    if rule == "in_sync":
+        if not any(seen.leads for seen in observations):
+            return Verdict(False, f"{group} has no leader")
+        if behind := _behind(observations, observations):
+            return Verdict(False, f"{_names(behind)} of {group} not in sync with the leader")
+    return Verdict(True, f"{group} is whole, {len(observations)} members joined")
+
+
+def roll_order(observations: Sequence[Observation]) -> list[Observation]:
+    """The members in the order in which they are rolled: broken ones, followers, the leader (or the VIP's holder) last.
+
+    Where the service says that a change must meet the leader first (`leader_first`), the leader comes before the followers.
+    """
+    first = any(seen.tells("leader_first", False) for seen in observations)
+
+    def rank(seen: Observation) -> tuple[bool, bool, int]:
+        return seen.state is State.JOINED, seen.leads != first, seen.member
+
+    return sorted(observations, key=rank)
+
+
+def _behind(followers: Sequence[Observation], observations: Sequence[Observation]) -> list[Observation]:
+    """Those whose copies the leader does not count on."""
+    in_sync = {member for seen in observations if seen.leads for member in seen.tells("in_sync", ())}
+    return [seen for seen in followers if not seen.leads and seen.member not in in_sync]
+
+
+def _names(observations: Sequence[Observation]) -> str:
+    return " and ".join(str(seen) for seen in observations)
