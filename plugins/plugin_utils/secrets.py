@@ -1,0 +1,125 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The passwords of a site: which there are, and the files that keep them.
+
+A secret is, in this order, the one that the user gives in `rackspread_secrets` (never written anywhere), the one in
+`<inventory>/.rackspread/secrets/<service>.yml` (0600), or generated once and kept there. None is generated over a
+service that was formed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import state
+from .refusals import Refusal
+
+SECRETS: dict[str, dict[str, str]] = {
+    "postgres": {
+        "admin": "the role `rackspread`, which owns databases and makes roles",
+        "replication": "the role by which replicas stream",
+        "rewind": "the role by which pg_rewind reads the new primary",
+        "rest": "Patroni's REST interface, for what changes something (beside the client certificate)",
+    },
+    "edge": {
+        "stats": "HAProxy's statistics page",
+    },
+}
+"""service -> name -> what it opens. etcd has none: its clients are known by their certificates."""
+
+GIVEN = "rackspread_secrets"
+"""The variable with the user's own: service -> name -> value."""
+
+LENGTH = 40
+ALPHABET = string.ascii_letters + string.digits
+"""Nothing that needs quoting in any configuration file; 40 of these are 238 bits."""
+
+HEADER = "# Made once by rackspread. Keep it with the inventory's lock, and away from everybody else.\n"
+
+Given = Mapping[str, Mapping[str, str]]
+
+
+def path_for(inventory: str | os.PathLike[str], service: str) -> Path:
+    """The file with a service's secrets."""
+    return state.folder(inventory) / "secrets" / f"{service}.yml"
+
+
+def read(path: Path) -> dict[str, str]:
+    """The secrets in a file; none where there is no file. Raises Refusal RS-042 where it can't be understood."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        # YAML's own message quotes the line, which is a secret.
+        raise Refusal("RS-042", f"{path} can't be read ({type(error).__name__}).", path=path) from None
+    if not isinstance(content, dict) or not all(isinstance(value, str) and value for value in content.values()):
+        raise Refusal("RS-042", f"{path} is not a list of names with a value each.", path=path)
+    return content
+
+
+def find(inventory: str | os.PathLike[str], service: str, name: str, given: Given | None = None) -> str:
+    """A secret, given or kept; nothing is made here.
+
+    Raises Refusal RS-043 where there is none, RS-042 where its file can't be read, ValueError for an unknown name.
+    """
+    if name not in SECRETS.get(service, {}):
+        raise ValueError(f"{service} has no secret {name}; it has: {', '.join(SECRETS.get(service, {})) or 'none'}")
+    path = path_for(inventory, service)
+    value = (given or {}).get(service, {}).get(name) or read(path).get(name)
+    if not value:
+        sentence = f"The secret {name} of {service} is neither given nor in {path}."
+        raise Refusal("RS-043", sentence, given=f"{GIVEN}.{service}.{name}")
+    return value
+
+
+def ensure_secrets(
+    inventory: str | os.PathLike[str],
+    services: Iterable[str],
+    records: Mapping[str, Mapping[str, Any] | None],
+    given: Given | None = None,
+    *,
+    dry: bool = False,
+) -> list[str]:
+    """Generate the secrets of these services that are neither given nor kept.
+
+    Args:
+        inventory: the inventory's folder, or a file in it.
+        services: names of the spec; those without secrets are passed over.
+        records: host -> its record or None, of every host that may carry a member.
+        given: the user's own, which are never written.
+        dry: only tell (check mode).
+
+    Returns:
+        What was (or would be) generated, as `service/name`; never a value.
+
+    Raises:
+        Refusal: RS-040 where a service was formed and its file is gone, RS-042 where a file can't be read.
+    """
+    made = []
+    for service in services:
+        path = path_for(inventory, service)
+        wanted = SECRETS.get(service, {}).keys() - (given or {}).get(service, {}).keys()
+        if wanted <= read(path).keys():
+            continue
+        if not path.exists():
+            state.refuse_if_living(path, service, inventory, records)
+        if dry:
+            made += [f"{service}/{name}" for name in sorted(wanted - read(path).keys())]
+            continue
+        with state.exclusive(path.parent):
+            kept = read(path)  # another run may have been here meanwhile
+            missing = sorted(wanted - kept.keys())
+            fresh = {name: "".join(secrets.choice(ALPHABET) for _ in range(LENGTH)) for name in missing}
+            if fresh:
+                state.write_whole(path, HEADER + yaml.safe_dump(kept | fresh), 0o600)
+            made += [f"{service}/{name}" for name in missing]
+    return made

@@ -1,0 +1,85 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder of a site's state on the controller, `<inventory>/.rackspread/`: how its private files are written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from . import lock
+from .placement import current
+from .refusals import Refusal
+
+
+def folder(inventory: str | os.PathLike[str]) -> Path:
+    """The site's state folder, given its inventory's folder or a file in it."""
+    return lock.path_for(inventory).parent
+
+
+def inventory_of(variables: Mapping[str, Any]) -> str:
+    """The inventory whose state folder counts: the one with the spec, or, without a spec, the one with the host.
+
+    Args:
+        variables: the host's, as a task or lookup gets them.
+
+    Raises Refusal RS-046 where neither is there.
+    """
+    with suppress(Refusal):
+        return str(Path(current.site().topology["state"]).parent)
+    if not variables.get("inventory_dir"):
+        raise Refusal("RS-046", "No inventory folder is known here.")
+    return str(variables["inventory_dir"])
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Make a folder (0700) where it is missing, and hold its flock: of two runs at once one makes what both miss."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """Write a file whole or not at all, never with more rights than `mode`; the caller holds the folder's flock."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), mode)  # whatever the umask
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def refuse_if_living(
+    missing: Path, service: str, inventory: str | os.PathLike[str], records: Mapping[str, Mapping[str, Any] | None]
+) -> None:
+    """Raise RS-040 where the lock or a host's record says that a group of the service was formed.
+
+    Args:
+        missing: the file that would have to be made, for the sentence.
+        service: whose it is.
+        inventory: the inventory's folder, or a file in it.
+        records: host -> its record, of every host that may carry a member; None for a host without one.
+    """
+    prefix = f"{service}_"
+    formed = {key for key, group in lock.read(lock.path_for(inventory)).groups.items() if group.formed}
+    witnesses = [("the lock", key) for key in sorted(formed) if key.startswith(prefix)] + [
+        (host, key)
+        for host, record in sorted(records.items())
+        for key, group in sorted((record or {}).get("groups", {}).items())
+        if key.startswith(prefix) and group.get("formed")
+    ]
+    if witnesses:
+        witness, group = witnesses[0]
+        raise Refusal("RS-040", f"{missing} is not there, but {witness} says that {group} was formed.", path=missing)
