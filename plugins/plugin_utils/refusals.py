@@ -93,6 +93,7 @@ REFUSALS: dict[str, Row] = {
     ),
     # 030-039: runs and locks
     "RS-030": Row("Another run changed the lock", "See what the other run did (`plan.yml`), then run again."),
+    "RS-031": Row("Another run is going on", "Wait until it has ended, then run again."),
     "RS-032": Row(
         "The lock can't be read",
         "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it.",
@@ -155,6 +156,45 @@ REFUSALS: dict[str, Row] = {
         "Two hosts that are one machine",
         "Keep one name a machine. Clones of one image each need their own: empty /etc/machine-id and reboot.",
     ),
+    # 060-079: the formation of a group
+    "RS-060": Row(
+        "Data of another cluster or site",
+        "Look at {hosts} what it is. If nobody needs it, remove it there by hand; a run never does. Living clusters are not adopted yet.",
+    ),
+    "RS-061": Row("A member can't be reached", "Nothing in the group is changed. Make {hosts} reachable and run again."),
+    "RS-062": Row("A volume is not mounted", "Mount the volume that the record of {hosts} names, and run again."),
+    "RS-063": Row(
+        "Files where a member's data should go",
+        "Look at {hosts} what they are, and remove them there by hand or give the data another folder.",
+    ),
+    "RS-064": Row(
+        "Begun under different intents",
+        "Restore the lock by which the group was begun. Nothing was ever formed, so the half-formed data on {hosts} may also be removed by hand.",
+    ),
+    "RS-065": Row("No majority or leader that could take a member in", "Bring the stopped members back first; look at their journals."),
+    "RS-066": Row(
+        "All disks of a formed group are blank",
+        "Mount the data volumes of {hosts} and run again. If the data is lost, restore it: only a restore begins such a group anew.",
+    ),
+    "RS-067": Row(
+        "More than one member lost its data",
+        "Bring back the disk of at least one of {hosts}, or restore the group. Members are replaced one at a time only.",
+    ),
+    "RS-068": Row("A member does not join", "See the journal of its unit on {hosts}; run again when the reason is gone."),
+    "RS-069": Row("A step of the formation failed", "Remove the reason on {hosts} and run again: a run goes on where this one stopped."),
+    "RS-070": Row("Nothing is staged for a member", "Run without --limit, and see why staging failed on {hosts}."),
+    # 080-089: apply and roll
+    "RS-080": Row("A member can't be spared", "Nothing was restarted on {hosts}. Bring the other members back first, then run again."),
+    "RS-081": Row(
+        "A member did not come up with what was staged",
+        "It runs with what it had before, no other member was touched. Correct the setting and run again.",
+    ),
+    "RS-082": Row(
+        "A member came up neither with the new nor with the old",
+        "See the journal of its unit on {hosts}. No other member was touched. Correct the setting and run again: a broken member comes first.",
+    ),
+    "RS-084": Row("The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."),
+    "RS-085": Row("Cluster-wide settings were not taken", "The cluster keeps what it had. Correct the setting and run again."),
 }
 
 
