@@ -135,15 +135,12 @@ class Driver:
     # What the roll does with these
 
     def need(self, running: bool, live: Live | None) -> str:
-        """What the roll has to do here: what the staged files ask for (Instance.need), or what the daemon itself says.
-
-        `settle` is said where nothing but the live cluster differs.
-        """
+        """What the roll has to do here: as the staged files ask (Instance.need), or as the daemon itself does."""
         need = self.instance.need(running)
         if live and live.pending_restart and need in ("nothing", "reload"):
             return "restart"
         if live and live.unsettled and need == "nothing":
-            return "settle"
+            return "reload"
         return need
 
     def activate(self) -> None:
