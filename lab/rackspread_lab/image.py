@@ -1,0 +1,233 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hosts' root file systems: a base image, and on top of it a layer with the packages that a definition asks for.
+
+Each lies in the cache under a digest of all that it is made of. It is made aside and renamed when it is whole, under a lock, by
+processes in a control group of their own: who gets the lock ends whatever a killed builder left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from . import network, packages
+from .cgroup import Cgroup
+from .definition import DEBIAN, USER
+from .process import run
+from .state import Lab, locked
+
+FILES = Path(__file__).parent.parent / "image"
+"""Files that go into the base image as they are."""
+PACKAGES = [
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "netbase",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+]
+"""What a minimal server has, and what Ansible needs at once."""
+MASKED = [
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "container-getty@.service",
+    "dev-hugepages.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-logind.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udevd.service",
+]
+"""Units that have nothing to do in a host of the lab."""
+BUILDER = Cgroup(".images")
+
+
+def _tree() -> Iterator[tuple[str, int, bytes]]:
+    """Yield the files of the image folder: path, mode, content."""
+    for path in sorted(FILES.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(FILES)), path.stat().st_mode & 0o777, path.read_bytes()
+
+
+def _digest(*content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+
+
+def _setup() -> str:
+    """Return the script that makes an ordinary minimal server of the unpacked packages."""
+    return f"""
+        rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap /etc/machine-id /etc/resolv.conf
+        rm -rf /etc/update-motd.d/* /etc/motd /var/lib/dbus/machine-id
+        : >/etc/machine-id
+        useradd --create-home --shell /bin/bash --gid operator {USER}
+        echo '{USER} ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
+        chmod 0440 /etc/sudoers.d/{USER}
+        rm -f /etc/ssh/ssh_host_*
+        ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+        systemctl mask --quiet {" ".join(MASKED)}
+        systemctl enable --quiet lab-devices.service ssh.service
+        mkdir -p /etc/systemd/system-generators
+        ln -s /dev/null /etc/systemd/system-generators/systemd-ssh-generator
+        apt-get -q update
+        apt-cache gencaches
+        apt-get clean
+        touch /etc/.updated /var/.updated
+    """
+
+
+def _layer_setup(names: list[str]) -> str:
+    """Return the script that installs packages as if on a host, but starts, enables and forms nothing.
+
+    Debian's etcd-server would form a cluster of one at its start, and postgresql-common makes a cluster at its installation.
+    """
+    return f"""
+        printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+        mkdir -p /etc/postgresql-common/createcluster.d
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/lab.conf
+        apt-get -q update
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y install {" ".join(names)}
+        apt-get clean
+        rm -f /usr/sbin/policy-rc.d /etc/postgresql-common/createcluster.d/lab.conf
+        rmdir --ignore-fail-on-non-empty /etc/postgresql-common/createcluster.d
+        [ ! -d /etc/postgresql-common ] || rmdir --ignore-fail-on-non-empty /etc/postgresql-common
+        rm -rf /var/lib/etcd/*
+        apt-cache gencaches
+    """
+
+
+def _chroot(lab: Lab, root: Path, script: str, overlay: str = "") -> None:
+    """Run a script in a root file system, in namespaces that leave no mount and no process behind, with the lab's way to packages."""
+    outer = f"""
+        set -e
+        {f"mount -t overlay overlay -o {overlay} {root}" if overlay else ""}
+        mount -t proc proc {root}/proc
+        mount -t sysfs -o ro sysfs {root}/sys
+        mount -t tmpfs tmpfs {root}/run
+        mount -t tmpfs tmpfs {root}/tmp
+        exec chroot {root} /bin/sh -ec "$0"
+    """
+    isolated = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+    proxy = root / "etc/apt/apt.conf.d/95proxy" if not overlay else None
+    if proxy:
+        proxy.write_text(packages.proxy(lab))
+    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"]
+    run(*BUILDER.wrap(*network.inside(lab), *isolated, *environment, "/bin/sh", "-c", outer, script))
+    if proxy:
+        proxy.unlink()
+
+
+def _build_base(lab: Lab, target: Path) -> None:
+    command: list[object] = [
+        *network.inside(lab),
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
+        f"--include={','.join(PACKAGES)}",
+        f"--aptopt={packages.proxy(lab).strip()}",
+        '--aptopt=Acquire::Languages "none"',
+        "--aptopt=Acquire::Retries 3",
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt={line}" for line in (FILES / "etc/dpkg/dpkg.cfg.d/lab").read_text().splitlines() if line.startswith("path-")),
+        "--skip=cleanup/apt/lists",
+        DEBIAN, target, *packages.sources().lines,
+    ]  # fmt: skip
+    run(*BUILDER.wrap(*command))
+    for path, mode, content in _tree():
+        file = target / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(mode)
+    _chroot(lab, target, _setup())
+
+
+def _build_layer(lab: Lab, base: Path, names: list[str], target: Path) -> None:
+    parts = {part: target.with_name(f"{target.name}.{part}") for part in ("work", "root")}
+    for folder in (target, *parts.values()):
+        folder.mkdir(parents=True)
+    overlay = f"lowerdir={base},upperdir={target},workdir={parts['work']},volatile"
+    script = f"echo '{packages.proxy(lab).strip()}' >/etc/apt/apt.conf.d/95proxy\n{_layer_setup(names)}\nrm /etc/apt/apt.conf.d/95proxy"
+    _chroot(lab, parts["root"], script, overlay)
+    for link in target.glob("etc/systemd/system/*.*/*"):  # what the packages enabled: the roles' own matter
+        if link.is_symlink() and link.parent.suffix in (".wants", ".requires"):
+            link.unlink()
+    for folder in parts.values():
+        shutil.rmtree(folder)
+
+
+def _cached(lab: Lab, name: str, say: Callable[[str], None], what: str, build: Callable[[Path], None]) -> Path:
+    """Return the image of that name; build it first if it isn't there."""
+    folder = lab.cache / "images"
+    image = folder / name
+    if image.is_dir():
+        return image
+    with locked(folder / ".lock"):
+        if image.is_dir():  # another lab built it while we waited
+            return image
+        clear_unfinished(folder)
+        say(f"building {what}, for the first time")
+        aside = folder / f".making-{name}"
+        BUILDER.create()
+        try:
+            build(aside)
+            aside.rename(image)
+        finally:
+            clear_unfinished(folder)
+    return image
+
+
+def clear_unfinished(folder: Path) -> None:
+    """End a killed builder's processes and remove what it made. The caller holds the images' lock."""
+    BUILDER.remove()
+    for aside in folder.glob(".making-*"):
+        shutil.rmtree(aside)
+
+
+def clear_if_idle(cache: Path) -> None:
+    """Do that unless somebody is building."""
+    folder = cache / "images"
+    with locked(folder / ".lock", wait=False) as got:
+        if got:
+            clear_unfinished(folder)
+
+
+def layers(lab: Lab, say: Callable[[str], None]) -> list[str]:
+    """Return the folders that the hosts' root file systems are made of, topmost first; build what is missing.
+
+    Args:
+        lab: a lab whose network and package cache are there.
+        say: takes a progress line.
+    """
+    definition = lab.definition
+    content = [packages.sources(), PACKAGES, MASKED, DEBIAN, list(_tree()), _setup()]
+    base = _cached(lab, f"base-{_digest(*content)}", say, "the base image", lambda target: _build_base(lab, target))
+    if not definition.layer:
+        return [str(base)]
+    names = sorted(set(definition.layer))
+    layer = _cached(
+        lab, f"layer-{_digest(base.name, names, _layer_setup(names))}", say, f"the image layer with {', '.join(names)}",
+        lambda target: _build_layer(lab, base, names, target),
+    )  # fmt: skip
+    return [str(layer), str(base)]

@@ -1,0 +1,34 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands of the machine that the lab calls."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from .errors import LabError
+
+
+def run(*command: object, stdin: str = "", check: bool = True) -> str:
+    """Run a command to its end and return its standard output.
+
+    Raises:
+        LabError: it failed and ``check`` is set; with the command and what it said.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "nothing")[-2000:]
+        raise LabError(f"`{' '.join(words)}` failed with {done.returncode}. It said: {said}")
+    return done.stdout
+
+
+def spawn(command: Sequence[object], log: str) -> int:
+    """Start a command that outlives this one, its output appended to the file ``log``; return its process id."""
+    with open(log, "a") as output:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
+        ).pid  # fmt: skip
