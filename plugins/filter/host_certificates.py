@@ -10,8 +10,8 @@ short_description: The certificates that a host needs for the members that it ca
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Makes the O(rackspread.ha.certificates#module:certificates) of a host from its slice of the site, the variable C(rackspread) that
-    P(rackspread.ha.placement#inventory) gives to it.
+  - Makes the O(rackspread.ha.certificates#module:certificates) of a host from its slice of the site, the variable
+    C(rackspread) that P(rackspread.ha.placement#inventory) gives to it.
 options:
   _input:
     description: The slice.
@@ -31,7 +31,7 @@ options:
 EXAMPLES = r"""
 - name: Give this host its certificates
   rackspread.ha.certificates:
-    certificates: "{{ rackspread | rackspread.ha.host_certificates(settings=lookup('rackspread.ha.topology', 'settings')) }}"
+    certificates: "{{ rackspread | rackspread.ha.host_certificates(lookup('rackspread.ha.topology', 'settings')) }}"
 """
 
 RETURN = r"""
