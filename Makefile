@@ -27,7 +27,9 @@ lint unit sanity collection lab: ## one part of the tests
 molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
 	@tools/suite molecule$(if $(ROLE),:$(ROLE))
 
-clean: ## take down every lab and remove what runs left in this tree (the caches stay)
-	@[ ! -x lab/lab ] || { $(IN_ENV) lab/lab down; }
+clean: ## take down this tree's labs and remove what runs left in it (the caches stay)
+	@[ ! -x lab/lab ] || for lab in $$(lab/lab list | awk 'NR > 1 && index($$NF, "$(CURDIR)/") == 1 {print $$1}'); do \
+		lab/lab -l "$$lab" down; \
+	done
 	@rm -rf .collections .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible rackspread-ha-*.tar.gz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
