@@ -121,9 +121,7 @@ class ActionModule(ActionBase):
         self, entries: list[Entry], remedies: Mapping[PurePosixPath, Remedy], variables: dict[str, Any]
     ) -> dict[str, Any]:
         """Have the host write what it lacks, and tell what it has. Raises AnsibleActionFail with its own sentence."""
-        wanted: list[dict[str, str | None]] = [
-            {"folder": str(entry.folder), "group": entry.group} for entry in entries
-        ]
+        wanted: list[dict[str, str | None]] = [{"folder": str(entry.folder), "group": entry.group} for entry in entries]
         for entry, one in zip(entries, wanted, strict=True):
             if found := remedies.get(entry.folder):
                 one |= {"ca": found.ca, "certificate": found.certificate}
