@@ -14,6 +14,7 @@ from ansible.template import trust_as_template
 from ansible_collections.rackspread.ha.plugins.module_utils import start_guard
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 
+MANAGED = "Written by rackspread.ha: the next run undoes what is changed here."
 GUARD_LINE = "ExecStartPre=+/usr/bin/python3 /usr/local/lib/rackspread/start_guard.py"
 
 ARGUMENTS = {
@@ -77,7 +78,10 @@ class ActionModule(ActionBase):
             "unit": instance.unit, "data": instance.data, "config": instance.config, "pki": instance.pki,
             "name": instance.name, "first_start": instance.first_start, "start_guard": f"{GUARD_LINE} {instance.name}",
         }
-        seen = {**variables, **arguments["vars"], "group": group, "member": member, "instance": facts}
+        seen = {
+            "ansible_managed": MANAGED, **variables, **arguments["vars"],
+            "group": group, "member": member, "instance": facts,
+        }
         wanted = [
             {"template": arguments["unit"], "name": f"{instance.unit}.service", "mode": "0644"},
             *arguments["files"],
