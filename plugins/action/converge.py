@@ -8,7 +8,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,9 @@ class ActionModule(ActionBase):
 class _Hosts:
     """The World of a real run: hosts over their connections, the lock's file, and the operator's screen."""
 
-    def __init__(self, action: ActionModule, variables: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    def __init__(
+        self, action: ActionModule, variables: Mapping[str, Any], given: Mapping[str, Any], path: Path
+    ) -> None:
         self._action = action
         self._given = given
         self._path = path
@@ -98,7 +100,9 @@ class _Hosts:
             for member in group.members:
                 by_host[member["host"]].append((group.name, member))
         calls = [
-            self._call(host, "info", {"instances": [self._instance(name, member) for name, member in members]}, LOOK_SECONDS)
+            self._call(
+                host, "info", {"instances": [self._instance(name, member) for name, member in members]}, LOOK_SECONDS
+            )
             for host, members in by_host.items()
         ]
         seen: dict[tuple[str, int], Observation] = {}
@@ -139,10 +143,8 @@ class _Hosts:
     def absent_hosts(self) -> list[str]:
         """Ask every host of the site, those of other services too."""
         hosts = {member["host"] for group in self._groups.values() for member in group["members"]}
-        try:
+        with suppress(Refusal):  # groups given by hand, without a spec: they are all that is known
             hosts |= set(current.site().hosts)
-        except Refusal:  # groups given by hand, without a spec: they are all that is known
-            pass
         calls = [Call(host, "ansible.builtin.ping", {}, LOOK_SECONDS) for host in sorted(hosts)]
         return [call.host for call, answer in zip(calls, self._run(calls), strict=True) if answer.unreachable]
 
@@ -186,14 +188,20 @@ class _Hosts:
             "next_id": locked.next_id if locked else max(each["id"] for each in self._groups[name]["members"]) + 1,
         }
         return {
-            "group": group, "member": member["id"], "unit": instance.unit, "data": instance.data, "program": program,
+            "group": group,
+            "member": member["id"],
+            "unit": instance.unit,
+            "data": instance.data,
+            "program": program,
         }
 
     def _observation(self, name: str, member: Mapping[str, Any], answer: Answer) -> Observation:
         instance = f"{name}_{self._given['program']}" if self._given["program"] else name
         seen = answer.result.get("members", {}).get(instance)
         if answer.unreachable or answer.failed or seen is None:
-            return Observation.unreachable(member, answer.message or "the look had no answer", failed=not answer.unreachable)
+            return Observation.unreachable(
+                member, answer.message or "the look had no answer", failed=not answer.unreachable
+            )
         return Observation.from_answer(member, seen)
 
 
@@ -205,7 +213,12 @@ def _result(report: Report) -> dict[str, Any]:
         "unconverged": report.unconverged,
         "groups": {
             name: [
-                {"member": seen.member, "host": seen.host, "state": seen.state.value, "role": seen.tells("role", "none")}
+                {
+                    "member": seen.member,
+                    "host": seen.host,
+                    "state": seen.state.value,
+                    "role": seen.tells("role", "none"),
+                }
                 for seen in observations
             ]
             for name, observations in report.observations.items()

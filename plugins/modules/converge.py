@@ -13,13 +13,13 @@ author: rackspread founders (@rackspread)
 description:
   - Looks at every member of every group at once, decides one step for each group, takes it and looks again, until all
     members are joined or there is a reason not to go on.
-  - Then takes what M(rackspread.ha.apply) has staged, one member at a time over the whole service. A member is restarted
-    only where the others can spare it; a leader hands over before. A member that does not come up with the new version
-    is switched back, and the roll stops there.
-  - It runs once, on the controller, and opens the connection of each member's host from that host's own variables, also
-    where C(--limit) leaves the host out. Hosts that can't be reached do not end the play.
-  - A group with an unreachable member is not changed, and nothing is restarted anywhere while a host of the site can't be
-    reached. Where that is the only reason, the task succeeds and tells so in RV(unconverged).
+  - Then takes what M(rackspread.ha.apply) has staged, one member at a time over the whole service. A member is
+    restarted only where the others can spare it; a leader hands over before. A member that does not come up with the
+    new version is switched back, and the roll stops there.
+  - It runs once, on the controller, and opens the connection of each member's host from that host's own variables,
+    also where C(--limit) leaves the host out. Hosts that can't be reached do not end the play.
+  - A group with an unreachable member is not changed, and nothing is restarted anywhere while a host of the site can't
+    be reached. Where that is the only reason, the task succeeds and tells so in RV(unconverged).
   - A group is formed only where all members were seen empty and neither the lock nor any host's record says that it was
     ever formed. Before the first act the lock is written.
   - A run that was killed leaves nothing to clean. The next one goes on from what it finds.

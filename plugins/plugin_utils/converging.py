@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings the groups of a service to what was staged: look, decide, act, look again; then roll. No Ansible in here.
 
-All that touches hosts, files or the clock goes through a `World`, so that the same loop runs over ssh and in tests. What
-is remembered between two steps is only how long to wait: whatever a killed run leaves behind is found by the next look.
+All that touches hosts, files or the clock goes through a `World`, so that the same loop runs over ssh and in tests.
+What is remembered between two steps is only how long to wait: what a killed run leaves behind the next look finds.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ class Convergence:
         check: only look, and tell what would be done.
     """
 
-    def __init__(self, service: Service, groups: Sequence[Group], lock: Lock, world: World, check: bool = False) -> None:
+    def __init__(
+        self, service: Service, groups: Sequence[Group], lock: Lock, world: World, check: bool = False
+    ) -> None:
         self._service = service
         self._groups = {group.name: group for group in groups}
         self._lock = lock
@@ -198,7 +200,9 @@ class Convergence:
                 self._world.say(f"{name}: wait ({decision.reason})")
         elif bare := [each for each in those if each.staged is None]:
             hosts = ", ".join(each.host for each in bare)
-            self._refuse(name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts)
+            self._refuse(
+                name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts
+            )
             return None
         elif new := [each for each in those if (action, each.member) not in course.tried]:
             course.tried |= {(action, each.member) for each in new}
@@ -240,7 +244,9 @@ class Convergence:
             self._refuse(name, "RS-069", f"{steps[name].action.value} failed: {message}", hosts=hosts)
         return list(refused)
 
-    def _deeds(self, name: str, decision: Decision, peers: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterable[Deed]:
+    def _deeds(
+        self, name: str, decision: Decision, peers: Mapping[tuple[str, int], Mapping[str, Any]]
+    ) -> Iterable[Deed]:
         intent = self._lock.groups[name].intent
         for member in decision.members:
             match decision.action:
@@ -271,11 +277,15 @@ class Convergence:
         if not self._service.stateful or self._check:
             return
         group = self._groups[name]
-        wanted = {"index": group.index, "next_id": self._next_id(name), "members": [dict(each) for each in group.members]}
+        wanted = {
+            "index": group.index,
+            "next_id": self._next_id(name),
+            "members": [dict(each) for each in group.members],
+        }
         behind = [
             each.member
             for each in seen
-            if not (each.record or {}).get("formed") or any(each.record[key] != value for key, value in wanted.items())
+            if not (record := each.record or {}).get("formed") or any(record[key] != wanted[key] for key in wanted)
         ]
         failed: dict[str, Outcome] = {}
         self._do([Deed(name, member, "remember") for member in behind], failed)
@@ -286,7 +296,7 @@ class Convergence:
     # Roll
 
     def _roll(self) -> None:
-        """Take what is staged, member after member. Raises Refusal where one does not come up, or the gate stays shut."""
+        """Take what is staged, member after member. Raises Refusal where one fails, or the gate stays shut."""
         wanting = [
             name
             for name, observations in sorted(self.report.observations.items(), key=lambda item: self._whole(item[1]))
@@ -299,7 +309,9 @@ class Convergence:
             missing = ", ".join(sorted(self._stopped))
             self.report.unconverged.append(f"{groups}: nothing is restarted before {missing} is whole.")
         elif absent := self._world.absent_hosts():
-            self.report.unconverged.append(f"{groups}: nothing is restarted while {', '.join(absent)} can't be reached.")
+            self.report.unconverged.append(
+                f"{groups}: nothing is restarted while {', '.join(absent)} can't be reached."
+            )
         else:
             for name in wanting:
                 self._settle(name)
@@ -322,7 +334,7 @@ class Convergence:
         self._look([name])
 
     def _activate(self, name: str, member: int) -> None:
-        """Roll one member: gate, hand the leadership over, activate, gate; and once more where a reload asks for a restart."""
+        """Roll one member: gate, hand over, activate, gate; and once more where a reload asks for a restart."""
         for attempt in (1, 2):
             own = self._own(name, member)
             if not own.wants_roll:
@@ -339,7 +351,9 @@ class Convergence:
             before = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {member}
             again = ", as the daemon asks for after the reload" if attempt == 2 else ""
             self._step(f"{name}: {act} {own}{again}")
-            [outcome] = self._world.act([Deed(name, member, "activate", {}, 2 * self._service.restart + 60)], self._lock)
+            [outcome] = self._world.act(
+                [Deed(name, member, "activate", {}, 2 * self._service.restart + 60)], self._lock
+            )
             reason = outcome.message if not outcome.ok else self._comes_up(name, member, before, act == "restart")
             if reason:
                 self._revert(name, member, reason)
@@ -371,14 +385,16 @@ class Convergence:
         self._spare(name, own.member)
 
     def _comes_up(self, name: str, member: int, before: Iterable[int], restarted: bool) -> str:
-        """Wait until the member serves with what it took, beside those that served before. Why it does not, or nothing."""
+        """Wait until the member serves with what it took, beside those that served before. Why not, or nothing."""
 
         def missing() -> str:
             for seen in self.report.observations[name]:
                 if seen.member == member and (seen.need != "nothing" or (restarted and seen.tells("pending_restart"))):
                     return seen.detail or f"{seen} did not take what is staged"
                 if seen.member in {member, *before} and seen.state is not State.JOINED:
-                    return f"{seen} is {seen.state.value.replace('_', ' ')}" + (f": {seen.detail}" if seen.detail else "")
+                    return f"{seen} is {seen.state.value.replace('_', ' ')}" + (
+                        f": {seen.detail}" if seen.detail else ""
+                    )
             return ""
 
         self._look([name])
@@ -401,7 +417,8 @@ class Convergence:
             back = self._until(name, missing, self._service.restart)
         if back:
             raise Refusal(
-                "RS-082", f"{who} did not come up with what was staged ({reason}), nor with what it ran before ({back}).",
+                "RS-082",
+                f"{who} came up neither with what was staged ({reason}) nor with what it ran before ({back}).",
                 hosts=own["host"],
             )
         raise Refusal("RS-081", f"{who} did not come up with what was staged: {reason}", hosts=own["host"])
@@ -438,9 +455,8 @@ class Convergence:
         return next(seen for seen in self.report.observations[name] if seen.member == member)
 
     def _known(self, name: str) -> Known:
-        locked = self._lock.groups.get(name)
-        site = self._lock.site_id or ""
-        return Known(name, site, locked and locked.intent, locked and locked.formed)
+        locked = self._lock.groups.get(name) or LockedGroup(0, 0, ())
+        return Known(name, self._lock.site_id or "", locked.intent, locked.formed)
 
     def _with_group(self, lock: Lock, name: str, forming: bool = False) -> Lock:
         """The lock with this group in it, whole; with an intent where it is to be formed."""
@@ -449,12 +465,15 @@ class Convergence:
         before = lock.groups.get(name) or LockedGroup(group.index, 0, ())
         locked = LockedGroup(group.index, self._next_id(name), members, before.intent, before.formed)
         lock = Lock(
-            lock.site_id or str(uuid4()), lock.generation, lock.components, {**lock.groups, name: locked},
+            lock.site_id or str(uuid4()),
+            lock.generation,
+            lock.components,
+            {**lock.groups, name: locked},
         )
         if not forming or locked.intent:
             return lock
         begun = intents(self.report.observations[name], self._known(name))
-        new = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
+        new: dict[str, Any] = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
         return lock.with_group(name, intent=next(iter(begun.values()), new))
 
     def _next_id(self, name: str) -> int:

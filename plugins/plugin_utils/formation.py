@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a group needs next, from what was seen of its members: pure functions, no connection, no clock.
 
-`classify` puts one member into one of ten states; `decide` names one step for the group. Whoever takes the step looks at
-every member again before asking for the next. Forming is the one step that could destroy: it is named only where every
-member was seen, none holds data of a formed group, and nobody, neither lock nor record nor a living cluster, ever saw the group formed.
+`classify` puts one member into one of ten states; `decide` names one step for the group. Whoever takes the step looks
+at every member again before asking for the next. Forming is the one step that could destroy: it is named only where
+every member was seen, and nobody, neither lock nor record nor a living cluster, ever saw the group formed.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
-    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None, `volume` is
-    `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
+    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
+    `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
     """
 
     member: int
@@ -220,7 +220,7 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
         return _form(observations, by_state[State.HALF_FORMED], service)
 
     if all(seen.state in (State.LOST, State.EMPTY) for seen in observations):
-        sentence = "it was formed, and now the disks of all its members are blank: that is a failed mount or a loss of data, not a new group."
+        sentence = "it was formed, and now all its disks are blank: a failed mount or a loss of data, no new group."
         return _refuse("RS-066", sentence, observations)
 
     halted = [seen for seen in observations if seen.state in (State.STOPPED, State.HALF_FORMED) and not seen.running]
@@ -263,7 +263,8 @@ def _form(observations: Sequence[Observation], begun: Sequence[Observation], ser
     """A group that was never formed, all of whose members are empty or half formed."""
     recorded = {intent["formation_id"] for seen in observations if (intent := (seen.record or {}).get("intent"))}
     if len(recorded) > 1:
-        return _refuse("RS-064", f"its members were begun under different intents ({', '.join(sorted(recorded))}).", observations)
+        sentence = f"its members were begun under different intents ({', '.join(sorted(recorded))})."
+        return _refuse("RS-064", sentence, observations)
     if service.forms == "together":
         chosen = list(observations)
     else:  # Where it was begun it must be ended; else the leader that the placement prefers comes first.

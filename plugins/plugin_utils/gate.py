@@ -45,7 +45,9 @@ def may_restart(group: str, observations: Sequence[Observation], member: int, ru
         return Verdict(False, f"{_names(elsewhere)} of {group} not joined")
     if rule == "quorum":
         if serves and len(up) <= len(observations) // 2:
-            return Verdict(False, f"without {own} {len(up)} of {len(observations)} voters of {group} are left, no majority")
+            return Verdict(
+                False, f"without {own} {len(up)} of {len(observations)} voters of {group} are left, no majority"
+            )
     elif rule == "in_sync":
         if serves and not any(seen.leads for seen in observations):
             return Verdict(False, f"{group} has no leader")
@@ -71,9 +73,9 @@ def healthy(group: str, observations: Sequence[Observation], rule: str) -> Verdi
 
 
 def roll_order(observations: Sequence[Observation]) -> list[Observation]:
-    """The members in the order in which they are rolled: broken ones, followers, the leader (or the VIP's holder) last.
+    """The members in the order in which they are rolled: broken ones, followers, the leader (the VIP's holder) last.
 
-    Where the service says that a change must meet the leader first (`leader_first`), the leader comes before the followers.
+    Where the service says that a change must meet the leader first (`leader_first`), it comes before the followers.
     """
     first = any(seen.tells("leader_first", False) for seen in observations)
 

@@ -4,10 +4,10 @@
 """Runs modules on many hosts from within one action, each over the host's own connection, many at a time.
 
 An action that decides over a whole group must see every member in one moment, also those that `--limit` or an earlier
-failure took out of the play. `delegate_to` in a loop can't: it goes one by one, and ends the play at a dead host. So this
-makes connections as ansible-core's TaskExecutor does (connection, become and shell plugin, from the host's variables) and
-runs ActionBase._execute_module on each. Plugins and templates are prepared in the calling thread, since templating is
-not made for threads; only the module calls run in threads.
+failure took out of the play. `delegate_to` in a loop can't: it goes one by one, and ends the play at a dead host. So
+this makes connections as ansible-core's TaskExecutor does (connection, become and shell plugin, from the host's
+variables) and runs ActionBase._execute_module on each. Plugins and templates are prepared in the calling thread, since
+templating is not made for threads; only the module calls run in threads.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ class Remote:
                 raise AnsibleError(f"{host} is not in the inventory")
             task = self._action._task
             self._variables[host] = self._hostvars._variable_manager.get_vars(
-                play=task.get_play(), host=found, task=task, include_hostvars=False,
+                play=task.get_play(),
+                host=found,
+                task=task,
+                include_hostvars=False,
             )
         return self._variables[host]
 
@@ -189,7 +192,9 @@ def _open(action: ActionBase, variables: dict[str, Any]) -> _Lane:
     play_context.post_validate(templar=templar)
 
     kind = setting("ansible_connection", task.connection)
-    connection = connection_loader.get(kind, play_context, new_stdin=None, task_uuid=task._uuid, ansible_playbook_pid=str(os.getppid()))
+    connection = connection_loader.get(
+        kind, play_context, new_stdin=None, task_uuid=task._uuid, ansible_playbook_pid=str(os.getppid())
+    )
     if connection is None:
         raise AnsibleError(f"the connection plugin {kind!r} was not found")
     keys = {key: value for key, value in task.dump_attrs().items() if key != "retries"}
@@ -217,11 +222,18 @@ def _open(action: ActionBase, variables: dict[str, Any]) -> _Lane:
 
     variables.setdefault("ansible_facts", {})  # where a discovered interpreter is noted
     return _Lane(
-        variables, task=task, connection=connection, play_context=play_context, loader=loader, templar=templar,
+        variables,
+        task=task,
+        connection=connection,
+        play_context=play_context,
+        loader=loader,
+        templar=templar,
     )
 
 
-def _set_options(plugin: Any, kind: str, variables: Mapping[str, Any], templar: Templar, keys: Mapping[str, Any]) -> None:
+def _set_options(
+    plugin: Any, kind: str, variables: Mapping[str, Any], templar: Templar, keys: Mapping[str, Any]
+) -> None:
     """Give a shell or become plugin the host's values of the variables that it listens to."""
     names = constants.config.get_plugin_vars(kind, plugin._load_name)
     options = {name: templar.template(variables[name]) for name in names if name in variables}

@@ -21,7 +21,7 @@ PATIENCE = 30.0
 
 @contextmanager
 def alone(folder: Path, say: Callable[[str], None], patience: float = PATIENCE) -> Iterator[None]:
-    """Hold a site's state folder for the time of a block. The kernel gives it back when the process ends, however it ends.
+    """Hold a site's state folder for the time of a block. The kernel gives it back however the process ends.
 
     Args:
         folder: `<inventory>/.rackspread`, made where it is missing.

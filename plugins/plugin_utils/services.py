@@ -1,7 +1,7 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What formation and roll must know of each service: one row a service, read by `formation`, `gate` and `converging`."""
+"""What formation and roll must know of each service: one row a service."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ SERVICES: dict[str, Service] = {
         # A majority must be up before any of them is ready: a serial first start would hang.
         Service("etcd", gate="quorum", forms="together"),
         # A clone copies the whole database, from the leader to each replica.
-        Service("postgres", gate="in_sync", joins="side_by_side", form=180, start=180, join=3600, restart=120, spare=120),
+        Service(
+            "postgres", gate="in_sync", joins="side_by_side", form=180, start=180, join=3600, restart=120, spare=120
+        ),
         Service("haproxy", gate="any_other", stateful=False, start=30, restart=30, spare=30),
         Service("keepalived", gate="any_other", stateful=False, start=30, restart=30, spare=30),
     )
