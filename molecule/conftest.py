@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import tomllib
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,19 @@ def hosts(lab: Lab) -> dict[str, testinfra.host.Host]:
     names += ["client"] if lab.definition.get("client", True) else []
     config = f"/run/rackspread-lab/{lab.name}/ssh_config"
     return {name: testinfra.get_host(f"ssh://{name}", ssh_config=config, sudo=True) for name in names}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the daemons said last where a test failed: the lab is gone by the time that somebody reads of it."""
+    report = yield
+    if report.failed and "hosts" in item.funcargs:
+        for name, host in item.funcargs["hosts"].items():
+            try:
+                said = host.run("journalctl --unit 'rackspread-*' --lines 30 --no-pager --output short-precise").stdout
+            except RuntimeError as error:
+                said = str(error)
+            report.sections.append((f"journal of {name}", said))
+    return report
