@@ -59,6 +59,7 @@ services:
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ from ansible.inventory.group import Group
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.host import Host
 from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.template import trust_as_template
 from ansible.vars.plugins import get_vars_from_inventory_sources
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
@@ -134,7 +136,25 @@ class InventoryModule(BaseInventoryPlugin):
                     for host in hosts:
                         self.inventory.add_child(group, host)
         for host, own in site.slices().items():
-            self.inventory.set_variable(host, "rackspread", own)
+            self.inventory.set_variable(host, "rackspread", _trusted(own))
+
+
+_trust = cache(trust_as_template)
+
+
+def _trusted(value: Any) -> Any:
+    """A copy whose strings are as trusted as the operator's own inventory, which they come from.
+
+    Without it `ansible-inventory --list` marks each of them unsafe. (`trusted_by_default` of a plugin would be the way,
+    but ansible-core 2.19 heeds only that of the first source of an inventory.)
+    """
+    if isinstance(value, str):
+        return _trust(value)
+    if isinstance(value, dict):
+        return {key: _trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trusted(item) for item in value]
+    return value
 
 
 class _Layers:

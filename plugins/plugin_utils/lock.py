@@ -102,8 +102,8 @@ def merge(lock: Lock, placement: Placement, keys: Iterable[str] | None = None) -
             group.index,
             group.next_id,
             group.members,
-            before and before.intent,
-            before and before.formed,
+            before.intent if before else None,
+            before.formed if before else None,
         )
         components[group.component] = max(components.get(group.component, 1), group.index + 1)
     return replace(lock, site_id=lock.site_id or str(uuid4()), components=components, groups=groups)

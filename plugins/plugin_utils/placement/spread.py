@@ -40,13 +40,13 @@ def rack_spread(
 
     Returns groups `{name, members: [{host, rack, leader}]}`. Raises Refusal where the groups can't be placed.
     """
-    inventory, previous, hosts = plain(inventory), plain(list(previous or ())), plain(hosts)
+    inventory, hosts = plain(inventory), plain(hosts)
     rack = plain(racks) if isinstance(racks, Mapping) else racks_of(_listed(plain(racks)), inventory, {})
     room = capacity if isinstance(capacity, Mapping) else dict.fromkeys(rack, capacity)
     there = {host: Host(host, its_rack, capacity=room.get(host)) for host, its_rack in rack.items()}
     usable = tuple(select(_listed(hosts), there, inventory, "`hosts`"))
     demand = Demand(name, groups, members, usable, rack_limit=members, leads=True)
-    placement = place([demand], there.values(), _lock(name, previous, there))
+    placement = place([demand], there.values(), _lock(name, plain(list(previous or ())), there))
     return [
         {"name": group.key, "members": [_shape(member) for member in group.members]}
         for group in sorted(placement.groups.values(), key=lambda group: group.index)
