@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Control groups of version 2: how the lab knows what it started, and ends exactly that.
 
-Every process of a lab lives under ``rackspread-lab/<lab>``: the running ``up``, the cables' helpers, the ssh connections and the
-hosts. A control group can't be left by forking, so writing to ``cgroup.kill`` reaches what a killed ``up`` left behind as well.
+Every process of a lab lives under ``rackspread-lab/<lab>``: the running ``up``, the door to the packages, the ssh
+connections and the hosts. A control group can't be left by forking, so writing to ``cgroup.kill`` reaches what a killed
+``up`` left behind as well.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ KILL_SECONDS = 30
 
 @cache
 def hierarchy() -> Path:
-    """Return where this machine's cgroup2 is mounted: /sys/fs/cgroup, /sys/fs/cgroup/unified beside version 1, or a mount of our own."""
+    """Return where the whole of cgroup2 is mounted.
+
+    That is /sys/fs/cgroup, /sys/fs/cgroup/unified where version 1 is in use as well, or else a mount of the lab's own.
+    """
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
-        if after.startswith("cgroup2 "):
-            return Path(before.split()[4])
+        root, mounted = before.split()[3:5]
+        if after.startswith("cgroup2 ") and root == "/":
+            return Path(mounted)
     OWN_MOUNT.mkdir(parents=True, exist_ok=True)
     run("mount", "-t", "cgroup2", "cgroup2", OWN_MOUNT)
     return OWN_MOUNT

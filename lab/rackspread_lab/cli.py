@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -78,13 +78,15 @@ def _table(rows: list[dict[str, str]]) -> None:
 def _ssh(args: argparse.Namespace) -> NoReturn:
     lab = existing(args.lab)
     target = lab.definition.host(args.host)
-    os.execvp("ssh", ["ssh", "-F", str(lab.ssh_config), target.name, *args.command])
+    if not host.running(lab, target):
+        raise host.is_off(lab, target)
+    os.execvp("ssh", ["ssh", "-F", str(lab.ssh_config), target.name, *args.command])  # noqa: S606
 
 
 def _console(args: argparse.Namespace) -> NoReturn:
     lab = existing(args.lab)
     command = host.console_command(lab, lab.definition.host(args.host), *(args.command or ["/bin/bash", "-l"]))
-    os.execvp(str(command[0]), [str(word) for word in command])
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def _cut(args: argparse.Namespace) -> int:
@@ -172,7 +174,8 @@ def _parser() -> Parser:
     verb("power-off", _power_off, "end a host at once; it stays off", a_host)
     verb("power-on", _power_on, "start a host and wait until it answers", a_host)
     acts = ("act", {"choices": ["detach", "attach", "empty"]})
-    verb("volume", _volume, "take a data volume away, bring it back, or blank it", a_host, acts, ("name", {"metavar": "NAME"}))
+    a_volume = ("name", {"metavar": "NAME"})
+    verb("volume", _volume, "take a data volume away, bring it back, or blank it", a_host, acts, a_volume)
     if sys.argv[1:2] == ["_boot"]:  # what a host's supervisor calls
         verb("_boot", _boot, "boot a host once", ("name", {}), a_host)
     return parser
@@ -184,6 +187,9 @@ def _interrupted(number: int, _frame: object) -> NoReturn:
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    os.umask(0o022)
+    os.environ["LC_ALL"] = "C.UTF-8"
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGHUP, _interrupted)
     try:

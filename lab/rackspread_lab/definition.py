@@ -77,7 +77,8 @@ class Definition:
     @classmethod
     def _checked(cls, content: dict[str, Any], path: Path) -> Definition:
         shapes: dict[str, type] = {
-            "name": str, "network": str, "racks": dict, "client": bool, "layer": list, "volumes": list, "inventory": str,
+            "name": str, "network": str, "racks": dict, "client": bool,
+            "layer": list, "volumes": list, "inventory": str,
         }  # fmt: skip
         for key, value in content.items():
             if key not in shapes:

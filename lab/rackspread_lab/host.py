@@ -29,6 +29,7 @@ REBOOT_STATUS = 133
 """What systemd-nspawn --keep-unit ends with when its host asked for a reboot."""
 SUPERVISOR = f'while "$@"; [ $? -eq {REBOOT_STATUS} ]; do :; done'
 CONSOLE_LINES = 15
+CONSOLE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def create(lab: Lab, host: Host) -> None:
@@ -41,7 +42,7 @@ def create(lab: Lab, host: Host) -> None:
         "etc/hostname": f"{host.name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{host.address} {host.name}\n",
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
-        "etc/apt/apt.conf.d/95proxy": packages.proxy(lab),
+        "etc/apt/apt.conf.d/95proxy": f'Acquire::http::Proxy "{packages.door(lab)}";\n',
         "etc/ssh/lab_authorized_keys": key,
     }
     for volume in lab.definition.volumes:
@@ -58,7 +59,7 @@ def create(lab: Lab, host: Host) -> None:
         wanted.symlink_to(f"../srv-{volume}.mount")
         volumes.make(lab, host, volume)
     for folder, _, _ in os.walk(disk / "upper"):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103  (these are a host's /etc, /srv …)
 
 
 def power_on(lab: Lab, host: Host) -> None:
@@ -77,6 +78,7 @@ def power_off(lab: Lab, host: Host) -> None:
     """End a host at once, as by pulling its plugs: first the cable, so that no connection is closed in good order."""
     network.unplug(lab, host)
     lab.host_cgroup(host).remove()
+    network.unplug(lab, host)  # again: it may just have been booting
     forget_connections(lab, host)
 
 
@@ -89,10 +91,11 @@ def boot(lab: Lab, host: Host) -> None:
     forget_connections(lab, host)
     network.plug(lab, host)
     names = volumes.connect(lab, host)
-    shutil.rmtree(disk / "work/work/incompat", ignore_errors=True)  # a volatile overlay's mark that it was mounted before
+    # A volatile overlay (no fsync reaches the disk) leaves a mark, and with it isn't mounted again.
+    shutil.rmtree(disk / "work/work/incompat", ignore_errors=True)
     options = f"lowerdir={':'.join(lab.image)},upperdir={disk}/upper,workdir={disk}/work,volatile"
-    # systemd-nspawn takes its control group from a pure cgroup2, and leaves files in /run/systemd: both are given in a mount
-    # namespace that ends with it. Unmounting a namespace's file outside must reach this one too, hence the propagation.
+    # systemd-nspawn wants a pure cgroup2, and leaves files in /run/systemd: it gets both in a mount namespace that ends
+    # with it. When a network namespace is deleted outside, its mount must go here too, hence the propagation.
     prepare = f"""
         set -e
         umount --recursive --lazy /sys/fs/cgroup
@@ -110,7 +113,7 @@ def boot(lab: Lab, host: Host) -> None:
         "--link-journal=no", "--resolv-conf=off", "--timezone=off", f"--setenv=LAB_VOLUMES={' '.join(names)}",
     ]  # fmt: skip
     command = ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", prepare, "boot", *nspawn]
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def leader(lab: Lab, host: Host) -> int | None:
@@ -137,7 +140,12 @@ def execute(lab: Lab, host: Host, *command: object, check: bool = True) -> str:
     return run(*console_command(lab, host, *command), check=check)
 
 
-def console_command(lab: Lab, host: Host, *command: object) -> list[object]:
+def is_off(lab: Lab, host: Host) -> LabError:
+    """Return the error for a host that would have to be on."""
+    return LabError(f"{host.name} is off. `lab -l {lab.name} power-on {host.name}` starts it.")
+
+
+def console_command(lab: Lab, host: Host, *command: object) -> list[str]:
     """Return the command of the machine that runs ``command`` at a host's console.
 
     Raises:
@@ -145,9 +153,10 @@ def console_command(lab: Lab, host: Host, *command: object) -> list[object]:
     """
     pid = leader(lab, host)
     if pid is None:
-        raise LabError(f"{host.name} is off. `lab -l {lab.name} power-on {host.name}` starts it.")
-    environment = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"]
-    return ["nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", *environment, *command]
+        raise is_off(lab, host)
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
+    environment = [f"PATH={CONSOLE_PATH}", "LC_ALL=C.UTF-8", "HOME=/root", f"TERM={os.environ.get('TERM', 'dumb')}"]
+    return ["nsenter", f"--target={pid}", *namespaces, "env", "-i", *environment, *map(str, command)]
 
 
 def boot_state(lab: Lab, host: Host) -> str:
@@ -164,16 +173,17 @@ def write_ssh_config(lab: Lab) -> None:
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{USER}@{lab.name}", "-f", key)
     (lab.folder / "connections").mkdir(mode=0o700)
     hosts = lab.definition.hosts.values()
-    groups = {host.address: Cgroup(lab.name, "connections", host.address).create() for host in hosts}
+    for host in hosts:
+        Cgroup(lab.name, "connections", host.address).create()
     way_in = lab.folder / "connect"
     way_in.write_text(
         "#!/bin/sh\n"
-        "# connect ADDRESS PORT: joins the lab's control group of that host's connections, and becomes the connection.\n"
+        "# connect ADDRESS PORT: joins the control group of that host's connections, and becomes the connection.\n"
         f'echo $$ >"{Cgroup(lab.name, "connections").path}/$1/cgroup.procs"\n'
         f'exec {" ".join(network.inside(lab))} socat - "TCP:$1:$2"\n'
     )
     way_in.chmod(0o755)
-    names = "".join(f"Host {host.name} {host.address}\n    HostName {host.address}\n" for host in hosts if host.address in groups)
+    names = "".join(f"Host {host.name} {host.address}\n    HostName {host.address}\n" for host in hosts)
     lab.ssh_config.write_text(
         f"""# The hosts of the lab {lab.name}: ssh -F {lab.ssh_config} HOST
 {names}Host *
@@ -195,7 +205,7 @@ def write_ssh_config(lab: Lab) -> None:
 
 
 def forget_connections(lab: Lab, host: Host) -> None:
-    """End the ssh connections to a host that is gone, and remove their sockets, or the next connection would meet a dead one."""
+    """End the ssh connections to a host that is gone and remove their sockets: the next one mustn't meet a dead one."""
     for socket in (lab.folder / "connections").glob(f"{host.address}*"):
         if socket.name == host.address or socket.name.startswith(f"{host.address}."):
             socket.unlink(missing_ok=True)
@@ -220,8 +230,9 @@ def await_ssh(lab: Lab, host: Host, seconds: float) -> None:
         try:
             run("ssh", "-F", lab.ssh_config, host.name, "sudo", "-n", "true")
         except LabError as error:
-            if time.monotonic() > deadline:
-                raise LabError(f"{host.name} lets nobody in after {seconds:.0f} s: {error} {_last_words(lab, host)}") from error
+            if time.monotonic() > deadline or not lab.host_cgroup(host).populated:
+                words = _last_words(lab, host)
+                raise LabError(f"{host.name} lets nobody in after {seconds:.0f} s: {error} {words}") from error
             time.sleep(0.2)
         else:
             return

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hosts' root file systems: a base image, and on top of it a layer with the packages that a definition asks for.
 
-Each lies in the cache under a digest of all that it is made of. It is made aside and renamed when it is whole, under a lock, by
-processes in a control group of their own: who gets the lock ends whatever a killed builder left.
+Each lies in the cache under a digest of all that it is made of. It is made aside and renamed when it is whole, under a
+lock, by processes in a control group of their own: who gets the lock ends whatever a killed builder left.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def _setup() -> str:
         apt-get -q update
         apt-cache gencaches
         apt-get clean
+        echo LANG=C.UTF-8 >/etc/default/locale
         touch /etc/.updated /var/.updated
     """
 
@@ -102,7 +103,7 @@ def _setup() -> str:
 def _layer_setup(names: list[str]) -> str:
     """Return the script that installs packages as if on a host, but starts, enables and forms nothing.
 
-    Debian's etcd-server would form a cluster of one at its start, and postgresql-common makes a cluster at its installation.
+    Debian's etcd-server forms a cluster of one when it starts, postgresql-common makes a cluster when it is installed.
     """
     return f"""
         printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
@@ -121,7 +122,7 @@ def _layer_setup(names: list[str]) -> str:
 
 
 def _chroot(lab: Lab, root: Path, script: str, overlay: str = "") -> None:
-    """Run a script in a root file system, in namespaces that leave no mount and no process behind, with the lab's way to packages."""
+    """Run a script in a root file system, with the lab's way to packages, in namespaces that leave nothing behind."""
     outer = f"""
         set -e
         {f"mount -t overlay overlay -o {overlay} {root}" if overlay else ""}
@@ -130,27 +131,28 @@ def _chroot(lab: Lab, root: Path, script: str, overlay: str = "") -> None:
         mount -t tmpfs tmpfs {root}/run
         mount -t tmpfs tmpfs {root}/tmp
         exec chroot {root} /bin/sh -ec "$0"
-    """
+    """  # noqa: S108
     isolated = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
-    proxy = root / "etc/apt/apt.conf.d/95proxy" if not overlay else None
-    if proxy:
-        proxy.write_text(packages.proxy(lab))
-    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"]
+    environment = [
+        "env",
+        "-i",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL=C.UTF-8",
+        f"http_proxy={packages.door(lab)}",
+    ]
     run(*BUILDER.wrap(*network.inside(lab), *isolated, *environment, "/bin/sh", "-c", outer, script))
-    if proxy:
-        proxy.unlink()
 
 
 def _build_base(lab: Lab, target: Path) -> None:
+    left_out = [line for line in (FILES / "etc/dpkg/dpkg.cfg.d/lab").read_text().splitlines() if "path-exclude" in line]
     command: list[object] = [
-        *network.inside(lab),
+        *network.inside(lab), "env", f"http_proxy={packages.door(lab)}",
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
         f"--include={','.join(PACKAGES)}",
-        f"--aptopt={packages.proxy(lab).strip()}",
         '--aptopt=Acquire::Languages "none"',
         "--aptopt=Acquire::Retries 3",
         "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt={line}" for line in (FILES / "etc/dpkg/dpkg.cfg.d/lab").read_text().splitlines() if line.startswith("path-")),
+        *(f"--dpkgopt={line}" for line in left_out),
         "--skip=cleanup/apt/lists",
         DEBIAN, target, *packages.sources().lines,
     ]  # fmt: skip
@@ -168,8 +170,7 @@ def _build_layer(lab: Lab, base: Path, names: list[str], target: Path) -> None:
     for folder in (target, *parts.values()):
         folder.mkdir(parents=True)
     overlay = f"lowerdir={base},upperdir={target},workdir={parts['work']},volatile"
-    script = f"echo '{packages.proxy(lab).strip()}' >/etc/apt/apt.conf.d/95proxy\n{_layer_setup(names)}\nrm /etc/apt/apt.conf.d/95proxy"
-    _chroot(lab, parts["root"], script, overlay)
+    _chroot(lab, parts["root"], _layer_setup(names), overlay)
     for link in target.glob("etc/systemd/system/*.*/*"):  # what the packages enabled: the roles' own matter
         if link.is_symlink() and link.parent.suffix in (".wants", ".requires"):
             link.unlink()

@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from . import host as hosts
 from . import image, machine, network, packages, volumes
-from .cgroup import Cgroup, drop_own_mount, hierarchy, own_cgroup
+from .cgroup import Cgroup, drop_own_mount, own_cgroup
 from .definition import Definition, Host
 from .errors import LabError
-from .state import RUN, Lab, boot_id, cache_folder, lab_names, locked, machine_lock
+from .state import RUN, Lab, boot_id, cache_folder, lab_names, locked, machine_lock, remove_tree
 
 BOOT_SECONDS = 150
 Say = Callable[[str], None]
@@ -26,7 +26,8 @@ def up(definition: Definition, say: Say) -> Lab:
     """Bring a lab up; return it. Harmless where it is up; one that is half built is cleared away first.
 
     Raises:
-        LabError: the machine can't host it, it is up with another definition, or a host doesn't come. Nothing of it is left then.
+        LabError: the machine can't host it, it is up with another definition, or a host doesn't come up.
+            Nothing of it is left then.
     """
     cache = cache_folder()
     machine.check(cache / "disks")
@@ -51,7 +52,10 @@ def up(definition: Definition, say: Say) -> Lab:
 
 
 def down(name: str, say: Say) -> bool:
-    """Take a lab down, whatever state it is in; return whether there was one. The last one puts the machine back as it was."""
+    """Take a lab down, whatever state it is in, and with the last one put the machine back as it was.
+
+    Returns: whether there was one.
+    """
     lab = Lab.load(name)
     if lab:
         Cgroup(name).kill()  # a running `up` of it as well, which holds the lock
@@ -63,9 +67,9 @@ def down(name: str, say: Say) -> bool:
     return lab is not None
 
 
-def _waited(lab: Lab, say: Say):
+def _waited(lab: Lab, say: Say) -> contextlib.AbstractContextManager[bool]:
     """Return the lab's lock, having said so if it has to be waited for."""
-    with locked(RUN / f".{lab.name}.lock", wait=False) as free:
+    with lab.lock(wait=False) as free:
         if not free:
             say("waiting for another command that works on this lab")
     return lab.lock()
@@ -75,7 +79,8 @@ def _again(lab: Lab, definition: Definition, say: Say) -> Lab:
     wanted, is_ = definition.as_dict() | {"path": ""}, lab.definition.as_dict() | {"path": ""}
     if wanted != is_:
         raise LabError(
-            f"The lab {lab.name} is up with another definition ({lab.definition.path}). `lab -l {lab.name} down` removes it."
+            f"The lab {lab.name} is up with another definition ({lab.definition.path}). "
+            f"`lab -l {lab.name} down` removes it."
         )
     with machine_lock():
         packages.serve(lab)
@@ -98,7 +103,7 @@ def _build(lab: Lab, say: Say) -> None:
     everybody = list(definition.hosts.values())
     racks = len(definition.racks)
     say(f"{len(everybody)} hosts, {racks} rack{'s' * (racks > 1)}, {definition.network}")
-    shutil.rmtree(lab.disks, ignore_errors=True)
+    remove_tree(lab.disks)
     network.build(lab)
     with machine_lock():
         packages.serve(lab)
@@ -107,20 +112,27 @@ def _build(lab: Lab, say: Say) -> None:
     lab.save()
     hosts.write_ssh_config(lab)
     start = time.monotonic()
-    _each(everybody, lambda host: hosts.create(lab, host))
+    _each(lab, lambda host: hosts.create(lab, host))
     for host in everybody:
         hosts.power_on(lab, host)
-    _each(everybody, lambda host: hosts.await_ssh(lab, host, BOOT_SECONDS))
+    _each(lab, lambda host: hosts.await_ssh(lab, host, BOOT_SECONDS))
     say(f"booted in {time.monotonic() - start:.1f} s")
     lab.complete = True
     lab.save()
 
 
-def _each(everybody: Iterable[Host], act: Callable[[Host], None]) -> None:
-    """Do something for every host, side by side; the first failure is raised when all have ended."""
+def _each(lab: Lab, act: Callable[[Host], None]) -> None:
+    """Do something for every host, side by side. A failure, or an interruption, ends all hosts and is raised."""
     with ThreadPoolExecutor(max_workers=16) as pool:
-        for result in [pool.submit(act, host) for host in everybody]:
-            result.result()
+        try:
+            for result in wait(
+                [pool.submit(act, host) for host in lab.definition.hosts.values()], None, FIRST_EXCEPTION
+            ).done:
+                result.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            Cgroup(lab.name, "hosts").kill()  # so that nobody waits for them any longer
+            raise
 
 
 def _tear_down(lab: Lab) -> None:
@@ -128,10 +140,10 @@ def _tear_down(lab: Lab) -> None:
     lab.cgroup.remove()
     volumes.release(lab.disks)
     network.remove(lab.name)
-    shutil.rmtree(lab.disks, ignore_errors=True)
+    remove_tree(lab.disks)
     image.clear_if_idle(lab.cache)
     if lab.definition.inventory:
-        shutil.rmtree(Path(lab.definition.inventory) / ".rackspread", ignore_errors=True)
+        remove_tree(Path(lab.definition.inventory) / ".rackspread")
     lab.forget()
 
 
@@ -144,13 +156,15 @@ def _leave_machine() -> None:
         machine.restore_settings()
         Cgroup().remove()
         drop_own_mount()
-        shutil.rmtree(packages.FOLDER, ignore_errors=True)
+        for folder in RUN.iterdir():
+            if folder.is_dir():
+                remove_tree(folder)
         for lock in RUN.glob(".*.lock"):
-            with locked(lock, wait=False) as got:
-                if got:
+            with locked(lock, wait=False) as free:
+                if free:
                     lock.unlink()
         (RUN / ".lock").unlink()
-        if not any(RUN.iterdir()):
+        with contextlib.suppress(OSError):  # another command waits in it
             RUN.rmdir()
 
 
@@ -168,8 +182,3 @@ def status(lab: Lab) -> list[dict[str, str]]:
             "power": "off" if boot == "off" else "on", "link": link, "state": boot,
         })  # fmt: skip
     return rows
-
-
-def machine_folder() -> Path:
-    """Return the folder of the lab's control groups, for tests and the curious."""
-    return hierarchy() / "rackspread-lab"

@@ -121,8 +121,10 @@ def _check_overlay(disks: Path) -> None:
 
 
 def _settings() -> Iterator[Path]:
-    """Yield the kernel settings that hosts share with the machine, since they have one kernel, and that can be put back."""
-    left_out = re.compile(r"/(ns_last_pid|drop_caches|compact_memory|stat_refresh|hostname|domainname)$|/binfmt_misc/|/random/")
+    """Yield the kernel settings that can be put back and that hosts share with the machine, since the kernel is one."""
+    left_out = re.compile(
+        "/(ns_last_pid|drop_caches|compact_memory|stat_refresh|hostname|domainname)$|/binfmt_misc/|/random/"
+    )
     for area in ("fs", "kernel", "vm"):
         for folder, _, names in os.walk(f"/proc/sys/{area}"):
             for name in names:
@@ -140,7 +142,7 @@ def _read_settings() -> dict[str, str]:
 
 
 def save_settings() -> None:
-    """Write down the kernel settings as they are before the first lab, then make room for its hosts' inotify instances."""
+    """Write the kernel settings down as they are before the first lab; then make room for the hosts' use of inotify."""
     if not SETTINGS.exists():
         SETTINGS.parent.mkdir(parents=True, exist_ok=True)
         aside = SETTINGS.with_suffix(".new")

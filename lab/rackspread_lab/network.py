@@ -61,7 +61,7 @@ def inside(lab: Lab) -> list[str]:
 def plug(lab: Lab, host: Host) -> None:
     """Give a host that is about to boot a fresh namespace, with its cable into the rack's bridge (or the spine's).
 
-    Fresh at each boot: what a host's software leaves in its network (addresses, firewall rules) doesn't survive a real reboot.
+    Fresh at each boot: what software leaves in its network (addresses, firewall rules) doesn't survive a real reboot.
     """
     unplug(lab, host)
     namespace = lab.host_namespace(host)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Debian packages for hosts that have no way out: one cache for all labs, and a door to it in each lab.
 
-The door is a plain HTTP proxy at the lab's gateway. It answers for the Debian sources that this machine's own apt is configured
-with, and for nothing else. nginx keeps what it fetched; it stands outside the namespaces, behind a unix socket.
+The door is a plain HTTP proxy at the lab's gateway. It answers for the Debian sources that this machine's own apt is
+configured with, and for nothing else. nginx keeps what it fetched; it stands outside the namespaces, at a unix socket.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,6 +60,7 @@ def _plain(address: str) -> str:
     return re.sub("^https:", "http:", address)
 
 
+@cache
 def sources() -> Sources:
     """Read this machine's own apt configuration.
 
@@ -77,12 +79,12 @@ def sources() -> Sources:
         elif re.fullmatch(SUITES, suite):
             archive = archive or address
     if not archive:
-        raise LabError("This machine's apt has no Debian archive that is reached by HTTP. Add one to /etc/apt/sources.list.d.")
+        raise LabError("This machine's apt has no Debian archive reached by HTTP. Add one to /etc/apt/sources.list.d.")
     return Sources(archive, security)
 
 
-def _configuration(cache: Path) -> str:
-    """Return nginx's configuration. What is named by its content or version is kept, the archive's indexes are looked at again."""
+def _configuration(folder: Path) -> str:
+    """Return nginx's configuration. What is named by content or version is kept; the indexes are looked at again."""
     servers = "".join(
         f"""
   server {{
@@ -104,7 +106,7 @@ http {{
   access_log off;
   server_names_hash_bucket_size 128;
   client_body_temp_path {FOLDER}/body;
-  proxy_cache_path {cache}/packages levels=1:2 keys_zone=packages:10m max_size=8g inactive=60d use_temp_path=off;
+  proxy_cache_path {folder}/packages levels=1:2 keys_zone=packages:10m max_size=8g inactive=60d use_temp_path=off;
   proxy_cache packages;
   proxy_cache_key $host$uri;
   proxy_cache_lock on;
@@ -131,7 +133,10 @@ def _answers(address: Path) -> bool:
 
 
 def serve(lab: Lab) -> None:
-    """Start the machine's cache unless it runs (two nginx can't share a cache folder). The caller holds the machine's lock."""
+    """Start the machine's cache unless it runs: one for all labs, since two nginx can't share a cache folder.
+
+    The caller holds the machine's lock.
+    """
     group = Cgroup(".packages")
     if group.populated and _answers(SOCKET):
         return
@@ -162,11 +167,10 @@ def open_door(lab: Lab) -> None:
     if group.populated:
         return
     listen = f"TCP-LISTEN:80,bind={lab.definition.gateway},fork,reuseaddr,backlog=128"
-    spawn(
-        group.create().wrap(*network.inside(lab), "socat", listen, f"UNIX-CONNECT:{SOCKET}"), str(lab.folder / "packages.log")
-    )
+    door = group.create().wrap(*network.inside(lab), "socat", listen, f"UNIX-CONNECT:{SOCKET}")
+    spawn(door, str(lab.folder / "packages.log"))
 
 
-def proxy(lab: Lab) -> str:
-    """Return the line of apt's configuration that leads to the lab's door."""
-    return f'Acquire::http::Proxy "http://{lab.definition.gateway}:80";\n'
+def door(lab: Lab) -> str:
+    """Return the proxy's address, as apt takes it."""
+    return f"http://{lab.definition.gateway}:80"

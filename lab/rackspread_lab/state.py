@@ -30,7 +30,8 @@ def cache_folder() -> Path:
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the exclusive lock of a file; yields whether it was got (always, with ``wait``).
 
-    The kernel frees it when the process ends, however it ends; no child inherits it. A lock file that was removed meanwhile is made anew.
+    The kernel frees it when the process ends, however it ends; no child inherits it. A file that was removed meanwhile
+    is made anew.
     """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,13 +47,19 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
                     return
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all in it; harmless where it isn't."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 def machine_lock() -> contextlib.AbstractContextManager[bool]:
     """The lock of what all labs share: the saved settings and the package cache. Held for moments only."""
     return locked(RUN / ".lock")
 
 
 def boot_id() -> str:
-    """Return the id of this boot of the machine: /run need not be empty after a reboot, but nothing in it runs any more."""
+    """Return the id of this boot of the machine: after a reboot /run need not be empty, but nothing of it runs."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -103,9 +110,9 @@ class Lab:
         """The ssh configuration by which its hosts are reached."""
         return self.folder / "ssh_config"
 
-    def lock(self) -> contextlib.AbstractContextManager[bool]:
+    def lock(self, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
         """The lock of whoever builds the lab, tears it down, or changes one of its hosts."""
-        return locked(RUN / f".{self.name}.lock")
+        return locked(RUN / f".{self.name}.lock", wait=wait)
 
     def host_cgroup(self, host: Host) -> Cgroup:
         """The control group of a host: its supervisor and its machine."""
@@ -127,8 +134,8 @@ class Lab:
         """Write the lab down, all or nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {
-            "definition": self.definition.as_dict(), "cache": str(self.cache), "complete": self.complete, "boot": self.boot,
-            "image": self.image,
+            "definition": self.definition.as_dict(), "cache": str(self.cache),
+            "complete": self.complete, "boot": self.boot, "image": self.image,
         }  # fmt: skip
         aside = self.folder / "lab.json.new"
         aside.write_text(json.dumps(content, indent=2) + "\n")
@@ -136,7 +143,7 @@ class Lab:
 
     def forget(self) -> None:
         """Remove the lab's folder of state."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
 
     @classmethod
     def load(cls, name: str) -> Lab | None:

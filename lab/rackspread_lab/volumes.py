@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Data volumes: small file systems of their own, in files, on loop devices.
 
-A host mounts them itself, by label, as a real host does; so what is detached is really not mounted. The kernel knows which file
-each loop device carries, so nothing has to be written down to find a lab's devices again.
+A host mounts them itself, by label, as a real host does; so what is detached is really not mounted. The kernel knows
+which file each loop device carries, so nothing has to be written down to find a lab's devices again.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def devices(folder: Path) -> dict[Path, str]:
 
 
 def mount_unit(volume: str) -> str:
-    """Return the unit that mounts a volume; a host boots without it too. (In a container systemd leaves out fstab's devices.)
+    """Return the unit that mounts a volume; a host boots without it too.
 
-    Without barriers: all hosts share one disk, and a lab proves nothing about fsync.
+    It isn't a line of fstab, since systemd leaves out fstab's devices in a container. It goes without barriers, since
+    all hosts share one disk, and a lab proves nothing about fsync.
     """
     return f"""[Unit]
 Description=The data volume {volume}
@@ -68,7 +69,8 @@ def make(lab: Lab, host: Host, volume: str) -> None:
     aside = file.with_name(f"{volume}.new")
     with open(aside, "wb") as empty:
         empty.truncate(SIZE)
-    run("mkfs.ext4", "-q", "-F", "-L", volume, "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", aside)
+    quick = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+    run("mkfs.ext4", "-q", "-F", "-L", volume, "-m", "0", "-E", quick, aside)
     aside.rename(file)
 
 
@@ -100,7 +102,7 @@ def release(folder: Path) -> None:
 
 
 def detach(lab: Lab, host: Host, volume: str) -> None:
-    """Take a volume away from a host, as by pulling the disk of a host that had let go of it. It stays away over a reboot."""
+    """Take a volume away from a host that isn't using it, as by pulling the disk. It stays away over a reboot."""
     _check(lab, volume)
     _let_go(lab, host, volume)
     lab.flag("detached", host.name, volume).set(True)
@@ -114,7 +116,7 @@ def attach(lab: Lab, host: Host, volume: str) -> None:
 
 
 def empty(lab: Lab, host: Host, volume: str) -> None:
-    """Replace a volume by a blank one, with another UUID. A volume that was attached is attached (and mounted) afterwards."""
+    """Replace a volume by a blank one, with another UUID. If it was attached, it is so (and mounted) afterwards."""
     _check(lab, volume)
     _let_go(lab, host, volume)
     make(lab, host, volume)
@@ -138,7 +140,8 @@ def _let_go(lab: Lab, host: Host, volume: str) -> None:
         return
     device = os.stat(f"/dev/{name}").st_rdev
     if hosts.running(lab, host):
-        mounted = hosts.execute(lab, host, "findmnt", "--noheadings", "--output", "TARGET", "--source", f"/dev/{name}", check=False)
+        find = ("findmnt", "--noheadings", "--output", "TARGET", "--source", f"/dev/{name}")
+        mounted = hosts.execute(lab, host, *find, check=False)
         for target in reversed(mounted.split()):
             try:
                 hosts.execute(lab, host, "umount", target)
