@@ -102,7 +102,7 @@ def ruleset(ports: Mapping[int, Sources], vrrp: Sources = ()) -> str:
         '\t\tiifname "lo" accept',
     ]
     if vrrp:
-        lines += [f"\t\tmeta l4proto {VRRP} {match} accept" for match in _matches(vrrp)]
+        lines += [f"\t\tmeta l4proto {VRRP} {match}accept" for match in _matches(vrrp)]
         lines.append(f"\t\tmeta l4proto {VRRP} drop")
     if ports:
         lines.append("\t\ttcp flags & (fin | syn | rst | ack) != syn accept")
@@ -110,7 +110,7 @@ def ruleset(ports: Mapping[int, Sources], vrrp: Sources = ()) -> str:
         for port, sources in ports.items():
             by_sources.setdefault(sources, []).append(port)
         for sources, same in by_sources.items():
-            lines += [f"\t\ttcp dport {_set(same)} {match} accept" for match in _matches(sources)]
+            lines += [f"\t\ttcp dport {_set(same)} {match}accept" for match in _matches(sources)]
         lines.append(f"\t\ttcp dport {_set(ports)} drop")
     return "\n".join([*lines, "\t}", "}", ""])
 
@@ -153,14 +153,16 @@ def _collapse(networks: Iterable[Network]) -> Sources:
 
 
 def _matches(sources: Sources) -> list[str]:
-    """An nftables expression for each address family in the sources."""
+    """The expression of nftables for each address family in the sources, or one that says nothing for anybody."""
+    if sum(network.prefixlen == 0 for network in sources) == len(ANYBODY):
+        return [""]
     matches = []
     for version, protocol in ((4, "ip"), (6, "ip6")):
         networks = [network for network in sources if network.version == version]
         if any(network.prefixlen == 0 for network in networks):
-            matches.append(f"meta nfproto ipv{version}")
+            matches.append(f"meta nfproto ipv{version} ")
         elif networks:
-            matches.append(f"{protocol} saddr {_set(str(n[0]) if n.num_addresses == 1 else n for n in networks)}")
+            matches.append(f"{protocol} saddr {_set(str(n[0]) if n.num_addresses == 1 else n for n in networks)} ")
     return matches
 
 
