@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .placement.catalogue import BY_ID
-
 PATRONI_ROLES = {"write": "/primary", "read": "/replica"}
 """Which published port of a shard is for which role, as Patroni tells it (patroni.readthedocs.io, REST API)."""
 
@@ -31,10 +29,9 @@ def frontends(groups: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _of_shard(key: str, group: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
-    ports = {port.name: port for port in BY_ID["postgres_shard"].ports}
     return {
         "name": f"{key}_{name}",
-        "port": ports[name].base + group["index"] - 1,
+        "port": group["members"][0]["ports"][name],
         "balance": "leastconn",
         "check": {"path": path, "identity": "postgres"},
         "servers": [

@@ -12,7 +12,8 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.edge import frontend
 def member(number: int, index: int) -> dict:
     """A member of a shard on the first host of its rack."""
     host = f"r{number}h1"
-    ports = {"main": 25432 + index - 1, "rest": 8008 + index - 1}
+    bases = {"main": 25432, "rest": 8008, "write": 5432, "read": 6432}
+    ports = {name: base + index - 1 for name, base in bases.items()}
     return {
         "id": number,
         "host": host,
