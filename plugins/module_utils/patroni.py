@@ -13,6 +13,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import etcd
+
 CLUSTER_PARAMETERS = (
     "max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_replication_slots",
     "max_wal_senders", "max_worker_processes", "track_commit_timestamp", "wal_keep_size", "wal_level", "wal_log_hints",
@@ -30,34 +32,6 @@ class NoAnswer(Exception):
     """Nobody answered, or not as asked; a sentence."""
 
 
-def client_context(pki: str) -> ssl.SSLContext:
-    """TLS with a folder's `ca.crt`, `tls.crt` and `tls.key`. Raises NoAnswer where they can't be read."""
-    try:
-        context = ssl.create_default_context(cafile=f"{pki}/ca.crt")
-        context.load_cert_chain(f"{pki}/tls.crt", f"{pki}/tls.key")
-    except OSError as error:
-        raise NoAnswer(f"no certificate in {pki}: {error}") from error
-    return context
-
-
-def bracketed(address: str) -> str:
-    """An address as it stands in a URL."""
-    return f"[{address}]" if ":" in address else address
-
-
-def exchange(request: urllib.request.Request, context: ssl.SSLContext, timeout: float) -> tuple[int, bytes]:
-    """One HTTPS request: its status and body, an error's too. Raises NoAnswer where there is none."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    try:
-        with opener.open(request, timeout=timeout) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-    except (OSError, ValueError) as error:
-        raise NoAnswer(f"{request.host} does not answer: {getattr(error, 'reason', error)}") from error
-
-
 class Rest:
     """One member's Patroni.
 
@@ -68,7 +42,7 @@ class Rest:
     """
 
     def __init__(self, address: str, port: int, pki: str, user: str = "", password: str = "") -> None:
-        self.base = f"https://{bracketed(address)}:{port}"
+        self.base = f"https://[{address}]:{port}" if ":" in address else f"https://{address}:{port}"
         self.pki = pki
         self._authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user else None
         self._context: ssl.SSLContext | None = None
@@ -86,50 +60,51 @@ class Rest:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 10) -> tuple[int, str]:
         """Do something: the status and the text of the answer. Raises NoAnswer."""
-        self._context = self._context or client_context(self.pki)
+        if self._context is None:
+            try:
+                self._context = ssl.create_default_context(cafile=f"{self.pki}/ca.crt")
+                self._context.load_cert_chain(f"{self.pki}/tls.crt", f"{self.pki}/tls.key")
+            except OSError as error:
+                raise NoAnswer(f"no certificate in {self.pki}: {error}") from error
         request = urllib.request.Request(self.base + path, method=method)  # noqa: S310  # base is https
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if self._authorization:
             request.add_header("Authorization", f"Basic {self._authorization}")
-        status, answer = exchange(request, self._context, timeout)
-        return status, answer.decode(errors="replace").strip()
+        handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._context)
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
+                status, said = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, said = error.code, error.read()
+        except (OSError, ValueError) as error:
+            raise NoAnswer(f"Patroni does not answer on {request.host}: {getattr(error, 'reason', error)}") from error
+        return status, said.decode(errors="replace").strip()
 
 
-class Keys:
-    """The keys of one Patroni cluster in etcd (its v3 JSON gateway), to be read and never written.
+def keys(voters: list[dict[str, Any]], pki: str, prefix: str) -> dict[str, str]:
+    """Everything under a prefix in etcd, by its name after the prefix. It is read here and never written.
 
     Args:
-        hosts: `address:port` of the voters; the first that answers is believed, since etcd reads by quorum.
+        voters: `{address, port}` each. The first that answers is believed, since etcd reads by quorum.
         pki: folder of the client's certificate.
         prefix: `/rackspread/<site>/<group>/`.
+
+    Raises NoAnswer where no voter answers.
     """
-
-    def __init__(self, hosts: list[str], pki: str, prefix: str) -> None:
-        self.hosts = hosts
-        self.pki = pki
-        self.prefix = prefix
-
-    def read(self) -> dict[str, str]:
-        """Every key under the prefix, by its name after it. Raises NoAnswer where no voter answers."""
-        context = client_context(self.pki)
-        end = self.prefix[:-1] + chr(ord(self.prefix[-1]) + 1)
-        span = {"key": self.prefix, "range_end": end}
-        body = json.dumps({name: base64.b64encode(key.encode()).decode() for name, key in span.items()})
-        silent = []
-        for each in self.hosts:
-            request = urllib.request.Request(f"https://{each}/v3/kv/range", data=body.encode(), method="POST")
-            try:
-                status, answer = exchange(request, context, timeout=5)
-            except NoAnswer as error:
-                silent.append(str(error))
-                continue
-            if status == 200:
-                pairs = json.loads(answer).get("kvs", [])
-                return {_text(pair["key"])[len(self.prefix):]: _text(pair.get("value", "")) for pair in pairs}
-            silent.append(f"{each} says {status}")
-        raise NoAnswer(f"etcd does not answer ({'; '.join(silent) or 'no voter is known'})")
+    span = {"key": prefix, "range_end": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+    body = {name: base64.b64encode(key.encode()).decode() for name, key in span.items()}
+    silent = []
+    for voter in voters:
+        try:
+            said = etcd.Client(voter["address"], voter["port"], pki).call("/v3/kv/range", body)
+        except etcd.NoAnswer as error:
+            silent.append(str(error))
+        else:
+            return {_text(pair["key"])[len(prefix):]: _text(pair.get("value", "")) for pair in said.get("kvs", [])}
+    raise NoAnswer(f"etcd does not answer ({'; '.join(silent) or 'no voter is known'})")
 
 
 def _text(encoded: str) -> str:

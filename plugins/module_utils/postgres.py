@@ -47,13 +47,15 @@ REWIND_FUNCTIONS = (
 class Postgres(Driver):
     """See Driver.
 
-    `settings`: `{bin, initdb: [options], namespace, etcd: [address:port], etcd_pki, dynamic: {…}, rest_user,
+    `settings`: `{bin, initdb: [options], namespace, etcd: [{address, port}], etcd_pki, dynamic: {…}, rest_user,
     users: {replication, rewind}}`; `secrets`: `{rest, replication, rewind}`. A look needs none of them, but only one
     that knows `dynamic` tells whether the cluster is settled.
     """
 
     service = "postgres"
     poll_seconds = 1.0
+    reload_seconds = 20.0
+    """How long Patroni may take to look at its files: its loop_wait, and a second for Postgres."""
 
     @property
     def pgdata(self) -> str:
@@ -69,10 +71,9 @@ class Postgres(Driver):
         )
 
     @property
-    def keys(self) -> patroni.Keys:
-        """This cluster's keys in etcd."""
-        prefix = f"{self.settings['namespace']}/{self.group['name']}/"
-        return patroni.Keys(self.settings["etcd"], self.settings["etcd_pki"], prefix)
+    def prefix(self) -> str:
+        """Where Patroni keeps this cluster's keys in etcd."""
+        return f"{self.settings['namespace']}/{self.group['name']}/"
 
     # What it tells
 
@@ -133,32 +134,26 @@ class Postgres(Driver):
         """Make a new database cluster here, and start it under Patroni. etcd must know no other by this name."""
         self._own_data()
         found = self.find()
-        try:
-            keys = self.keys.read()
-        except patroni.NoAnswer as error:
-            raise host.Failed(str(error)) from error
+        keys = self._keys()
         begun = keys.get("initialize")
         if begun is not None and begun != found.cluster_id:
             raise host.Failed(
-                f"etcd knows the cluster {begun or '(just beginning)'} under {self.keys.prefix} and this disk holds"
+                f"etcd knows the cluster {begun or '(just beginning)'} under {self.prefix} and this disk holds"
                 f" {found.cluster_id or 'none'}: another formation was here, and nothing is formed over it"
             )
         if found.cluster_id is None:
             if keys.keys() & {"config", "history", "leader", "sync"}:
-                raise host.Failed(f"etcd holds the keys of a cluster under {self.keys.prefix} and this disk holds none")
+                raise host.Failed(f"etcd holds the keys of a cluster under {self.prefix} and this disk holds none")
             self._initialise()
         self.start()
 
     def join(self, peer: dict[str, Any]) -> None:
         """Have Patroni clone this member from the cluster that the group was formed as."""
         self._own_data()
-        try:
-            begun = self.keys.read().get("initialize")
-        except patroni.NoAnswer as error:
-            raise host.Failed(str(error)) from error
+        begun = self._keys().get("initialize")
         if not begun or begun != (self.group.get("formed") or begun):
             raise host.Failed(
-                f"etcd knows the cluster {begun or '(none)'} under {self.keys.prefix}, and {self.group['name']} was"
+                f"etcd knows the cluster {begun or '(none)'} under {self.prefix}, and {self.group['name']} was"
                 f" formed as {self.group.get('formed')}: no member is cloned from another cluster"
             )
         self._set_aside()
@@ -175,17 +170,23 @@ class Postgres(Driver):
         super().restart()
         self._await_postgres()
 
-    def activate(self) -> str:
+    def reload(self) -> None:
+        """Have Patroni read its files, and wait until it has written Postgres' own from them."""
+        written = self._written()
+        super().reload()
+        deadline = time.monotonic() + self.reload_seconds
+        while self._written() == written and time.monotonic() < deadline:
+            time.sleep(self.poll_seconds)
+
+    def activate(self) -> None:
         """Take what is staged, or, where Postgres waits for a restart without that, what `settle` gave the cluster."""
         need = self.instance.need(host.unit(self.instance.unit).running)
-        if need != "nothing":
+        if need == "nothing" and self.ask().pending_restart:
+            host.write_atomic(self._restarted, "")
+            self._restart_postgres()
+        else:
             host.remove(self._restarted)
-            return super().activate()
-        if not self.ask().pending_restart:
-            return need
-        host.write_atomic(self._restarted, "")
-        self._restart_postgres()
-        return "restart"
+            super().activate()
 
     def revert(self) -> None:
         """Take back what the last activation took: this member's version, or what the whole cluster was given."""
@@ -310,6 +311,13 @@ class Postgres(Driver):
                 raise host.Failed(f"Postgres of {who} does not start: {self._why()}")
             time.sleep(self.poll_seconds)
 
+    def _written(self) -> int | None:
+        """When Patroni last wrote Postgres' configuration, None where it never did."""
+        try:
+            return os.stat(f"{self.pgdata}/postgresql.conf").st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def _await_pending(self, seconds: float) -> None:
         """Wait until every member says that it waits for a restart; each looks into etcd at its own pace."""
         deadline = time.monotonic() + seconds
@@ -328,6 +336,12 @@ class Postgres(Driver):
     def _config(self) -> dict[str, Any]:
         try:
             return self.rest.get("/config")
+        except patroni.NoAnswer as error:
+            raise host.Failed(str(error)) from error
+
+    def _keys(self) -> dict[str, str]:
+        try:
+            return patroni.keys(self.settings["etcd"], self.settings["etcd_pki"], self.prefix)
         except patroni.NoAnswer as error:
             raise host.Failed(str(error)) from error
 

@@ -13,11 +13,13 @@ version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
   - One step of the life of a Patroni with its Postgres, on its own host.
-  - A shard is formed here and nowhere else, with C(initdb) aside, the accounts for replication and C(pg_rewind) made in single-user
-    mode, and a rename. Patroni itself is given no C(bootstrap) section, so it never begins a cluster of its own accord.
-  - Before forming, the keys of the shard in etcd are read, never written. A cluster that is known there and does not lie on this
-    disk is refused.
-  - Which member leads, and whether a copy is rewound or cloned, is left to Patroni. A copy that was cut short is moved aside, and kept.
+  - A shard is formed here and nowhere else, with C(initdb) aside, the accounts for replication and C(pg_rewind)
+    made in single-user mode, and a rename. Patroni itself is given no C(bootstrap) section, so it never begins a
+    cluster of its own accord.
+  - Before forming, the keys of the shard in etcd are read, never written. A cluster that is known there and does
+    not lie on this disk is refused.
+  - Which member leads, and whether a copy is rewound or cloned, is left to Patroni. A copy that was cut short is
+    moved aside, and kept.
 extends_documentation_fragment: [rackspread.ha.member]
 """
 
