@@ -27,6 +27,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain import plain
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Answer, Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
@@ -67,7 +68,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         _validation, given = self.validate_argument_spec(ARGUMENTS)
-        groups = [Group(each["name"], each["index"], tuple(each["members"])) for each in given["groups"]]
+        groups = [Group(each["name"], each["index"], tuple(each["members"])) for each in plain(given["groups"])]
         check = bool(self._task.check_mode)
         try:
             path = locks.path_for(state.inventory_of(variables))
