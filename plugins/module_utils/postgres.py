@@ -35,6 +35,9 @@ MOVED = (ASIDE, "pgdata.failed")
 UNDO = "rackspread_undo"
 """A key in the cluster's configuration that Patroni ignores: the patch that takes back what `settle` changed last."""
 
+COMPLAINTS = ("FATAL:", "PANIC:", "HINT:", "CRITICAL:", "Exception")
+"""What the lines have in them that tell why Postgres or Patroni ended."""
+
 REWIND_FUNCTIONS = (
     "pg_ls_dir(text, boolean, boolean)",
     "pg_stat_file(text, boolean)",
@@ -328,10 +331,9 @@ class Postgres(Driver):
             time.sleep(self.poll_seconds)
 
     def _why(self) -> str:
-        """The last of Postgres' own complaints in the journal."""
+        """The last complaints of Postgres and Patroni in the journal."""
         lines = host.journal(self.instance.unit, 60).split(" | ")
-        complaints = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "HINT:" in line]
-        return " ".join(complaints[-2:]) or (lines[-1] if lines else "")
+        return " ".join([line for line in lines if any(word in line for word in COMPLAINTS)][-2:])
 
     def _config(self) -> dict[str, Any]:
         try:
