@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
         """Run the task on one host."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, given = self.validate_argument_spec(ARGUMENTS)
+        given = self.validate_argument_spec(ARGUMENTS)[1]
         try:
             return self._converge(given, variables)
         except (Refusal, ValueError) as error:

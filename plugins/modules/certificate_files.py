@@ -87,7 +87,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rackspread.ha.plugins.module_utils import host, record
 
 LOCK = "/run/rackspread/pki.lock"
-FOLDER_MODE, KEY_MODE, OPEN_MODE = 0o755, 0o640, 0o644
+FOLDER_MODE = 0o755
+KEY_MODE = 0o640
+OPEN_MODE = 0o644
 
 
 class Files:

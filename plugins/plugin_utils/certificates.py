@@ -17,9 +17,7 @@ from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
-from cryptography import x509
-
-from .pki import Authority, Identity
+from .pki import Authority, Identity, describe
 from .refusals import Refusal
 
 ROOT = PurePosixPath("/etc/rackspread/pki")
@@ -192,23 +190,3 @@ def remedy(
         return None
     issued = authority.issue(held.public_key, entry.identity, life) if reason and held.public_key else None
     return Remedy(entry, reason, held.certificate, ca, issued)
-
-
-def describe(certificate: str | None) -> str:
-    """A certificate (PEM) in words, for the diff; empty for none."""
-    if not certificate:
-        return ""
-    try:
-        held = x509.load_pem_x509_certificate(certificate.encode())
-        alternatives = held.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except ValueError:
-        return "unreadable\n"
-    except x509.ExtensionNotFound:
-        alternatives = None
-    names = ", ".join(str(name.value) for name in alternatives or []) or "none"
-    return (
-        f"subject: {held.subject.rfc4514_string()}\n"
-        f"issuer: {held.issuer.rfc4514_string()}\n"
-        f"names: {names}\n"
-        f"ends: {held.not_valid_after_utc:%Y-%m-%d}\n"
-    )

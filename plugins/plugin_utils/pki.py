@@ -13,19 +13,21 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from . import state
 from .refusals import Refusal
+
+with suppress(ImportError):  # ansible-core depends on it; ansible-test imports each file without
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_LIFE = timedelta(days=3652)
 BACKDATE = timedelta(days=1)
@@ -219,6 +221,27 @@ def ensure_ca(
                 _make(path, service, site, datetime.now(UTC))
         made.append(service)
     return made
+
+
+def describe(certificate: str | None) -> str:
+    """A certificate (PEM) in words, for the diff; empty for none."""
+    if not certificate:
+        return ""
+    try:
+        held = x509.load_pem_x509_certificate(certificate.encode())
+        alternatives = held.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except ValueError:
+        return "unreadable\n"
+    except x509.ExtensionNotFound:
+        alternatives = None
+    names = ", ".join(str(name.value) for name in alternatives or []) or "none"
+    return (
+        f"subject: {held.subject.rfc4514_string()}\n"
+        f"issuer: {held.issuer.rfc4514_string()}\n"
+        f"names: {names}\n"
+        f"serial: {held.serial_number:x}\n"
+        f"ends: {held.not_valid_after_utc:%Y-%m-%d}\n"
+    )
 
 
 def _make(path: Path, service: str, site: str, now: datetime) -> None:

@@ -118,8 +118,12 @@ def ensure_secrets(
         with state.exclusive(path.parent):
             kept = read(path)  # another run may have been here meanwhile
             missing = sorted(wanted - kept.keys())
-            fresh = {name: "".join(secrets.choice(ALPHABET) for _ in range(LENGTH)) for name in missing}
+            fresh = {name: _generate() for name in missing}
             if fresh:
                 state.write_whole(path, HEADER + yaml.safe_dump(kept | fresh), 0o600)
             made += [f"{service}/{name}" for name in missing]
     return made
+
+
+def _generate() -> str:
+    return "".join(secrets.choice(ALPHABET) for _place in range(LENGTH))

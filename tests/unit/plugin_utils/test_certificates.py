@@ -10,7 +10,6 @@ import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils import pki, state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.certificates import (
     Held,
-    describe,
     for_host,
     read_entries,
     remedy,
@@ -86,7 +85,7 @@ def test_a_host_gets_what_it_lacks_and_no_more(authority: Authority, public_key:
     assert old.certificate
     assert old.reason
     assert "it ends on" in old.reason
-    assert old.diff()["before"] == describe(bare.certificate)
+    assert old.diff()["before"] == pki.describe(bare.certificate)
 
     bare_ca = remedy(entry, Held(None, bare.certificate, public_key), authority, "r1h1", YEAR, MONTH)
     assert bare_ca
