@@ -404,7 +404,7 @@ class Convergence:
         """Go back to what ran before, and stop."""
         own = self._groups[name].member(member)
         who = f"member {member} of {name} on {own['host']}"
-        self._step(f"{name}: revert member {member} on {own['host']} ({reason})")
+        self._step(f"{name}: revert member {member} on {own['host']}, which does not come up")
         [outcome] = self._world.act([Deed(name, member, "revert", {}, 2 * self._service.restart + 60)], self._lock)
 
         def missing() -> str:

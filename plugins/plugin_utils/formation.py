@@ -209,7 +209,7 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
     for state, code, sentence in (
         (State.FOREIGN, "RS-060", "{who} holds data or a record of another cluster or site{detail}."),
         (State.UNREACHABLE, "RS-061", "{who} can't be reached{detail}."),
-        (State.UNMOUNTED, "RS-062", "the volume of {who} is not mounted{detail}."),
+        (State.UNMOUNTED, "RS-062", "{who} misses the volume of its data{detail}."),
         (State.LEFTOVERS, "RS-063", "{who} has files where its data should go{detail}."),
     ):
         if those := by_state[state]:
@@ -315,9 +315,17 @@ def _names(observations: Sequence[Observation]) -> str:
 
 
 def _details(observations: Sequence[Observation]) -> str:
-    """What the members themselves said, in brackets."""
-    said = [text for seen in observations if (text := seen.detail or seen.found.get("detail") or seen.tells("detail"))]
+    """What the members themselves said, or what volume they miss, in brackets."""
+    said = [text for seen in observations if (text := _missing_volume(seen) or seen.detail)]
     return f" ({'; '.join(said)})" if said else ""
+
+
+def _missing_volume(seen: Observation) -> str:
+    """Which volume is not where the record has it."""
+    volume = (seen.record or {}).get("volume")
+    if seen.state is not State.UNMOUNTED or not volume:
+        return ""
+    return f"{volume['uuid']} is not mounted at {volume.get('path')}"
 
 
 def _refuse(code: str, sentence: str, those: Sequence[Observation]) -> Decision:

@@ -62,10 +62,7 @@ REFUSALS: dict[str, Row] = {
         "No port left",
         "Ask for fewer groups in this site: an index is never given twice, and each has ports of its own.",
     ),
-    "RS-017": Row(
-        "The loss of one rack would take the majority of masters",
-        "Ask for {fitting} instead, or add a rack.",
-    ),
+    "RS-017": Row("The loss of one rack would take the majority of masters", "{way}"),
     "RS-018": Row(
         "Fewer than there are",
         "Put {key} back to {live}. Taking members away is a step of its own and never an effect of a run.",
@@ -114,7 +111,10 @@ REFUSALS: dict[str, Row] = {
         "A host could not be asked before a CA is made",
         "Make {host} reachable, or say with --limit which hosts are to be built.",
     ),
-    "RS-046": Row("No folder for the site's state", "Run for hosts of an inventory that is a file or a folder (`-i inventories/lab`)."),
+    "RS-046": Row(
+        "No folder for the site's state",
+        "Run for hosts of an inventory that is a file or a folder (`-i inventories/lab`).",
+    ),
     # 050-059: hosts as they were found
     "RS-050": Row("Another release than the roles are made for", "Install Debian 13 on {host}."),
     "RS-051": Row(
@@ -161,8 +161,14 @@ REFUSALS: dict[str, Row] = {
         "Data of another cluster or site",
         "Look at {hosts} what it is. If nobody needs it, remove it there by hand; a run never does. Living clusters are not adopted yet.",
     ),
-    "RS-061": Row("A member can't be reached", "Nothing in the group is changed. Make {hosts} reachable and run again."),
-    "RS-062": Row("A volume is not mounted", "Mount the volume that the record of {hosts} names, and run again."),
+    "RS-061": Row(
+        "A member can't be reached", "Nothing in the group is changed. Make {hosts} reachable and run again."
+    ),
+    "RS-062": Row(
+        "A volume is not mounted",
+        "Mount it on {hosts} and run again. A replaced disk is taken for the lost one when its file system is given that"
+        " UUID (tune2fs -U, xfs_admin -U).",
+    ),
     "RS-063": Row(
         "Files where a member's data should go",
         "Look at {hosts} what they are, and remove them there by hand or give the data another folder.",
@@ -171,7 +177,10 @@ REFUSALS: dict[str, Row] = {
         "Begun under different intents",
         "Restore the lock by which the group was begun. Nothing was ever formed, so the half-formed data on {hosts} may also be removed by hand.",
     ),
-    "RS-065": Row("No majority or leader that could take a member in", "Bring the stopped members back first; look at their journals."),
+    "RS-065": Row(
+        "No majority or leader that could take a member in",
+        "Bring the stopped members back first; look at their journals.",
+    ),
     "RS-066": Row(
         "All disks of a formed group are blank",
         "Mount the data volumes of {hosts} and run again. If the data is lost, restore it: only a restore begins such a group anew.",
@@ -180,11 +189,19 @@ REFUSALS: dict[str, Row] = {
         "More than one member lost its data",
         "Bring back the disk of at least one of {hosts}, or restore the group. Members are replaced one at a time only.",
     ),
-    "RS-068": Row("A member does not join", "See the journal of its unit on {hosts}; run again when the reason is gone."),
-    "RS-069": Row("A step of the formation failed", "Remove the reason on {hosts} and run again: a run goes on where this one stopped."),
+    "RS-068": Row(
+        "A member does not join", "See the journal of its unit on {hosts}; run again when the reason is gone."
+    ),
+    "RS-069": Row(
+        "A step of the formation failed",
+        "Remove the reason on {hosts} and run again: a run goes on where this one stopped.",
+    ),
     "RS-070": Row("Nothing is staged for a member", "Run without --limit, and see why staging failed on {hosts}."),
     # 080-089: apply and roll
-    "RS-080": Row("A member can't be spared", "Nothing was restarted on {hosts}. Bring the other members back first, then run again."),
+    "RS-080": Row(
+        "A member can't be spared",
+        "Nothing was restarted on {hosts}. Bring the other members back first, then run again.",
+    ),
     "RS-081": Row(
         "A member did not come up with what was staged",
         "It runs with what it had before, no other member was touched. Correct the setting and run again.",
@@ -193,8 +210,12 @@ REFUSALS: dict[str, Row] = {
         "A member came up neither with the new nor with the old",
         "See the journal of its unit on {hosts}. No other member was touched. Correct the setting and run again: a broken member comes first.",
     ),
-    "RS-084": Row("The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."),
-    "RS-085": Row("Cluster-wide settings were not taken", "The cluster keeps what it had. Correct the setting and run again."),
+    "RS-084": Row(
+        "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
+    ),
+    "RS-085": Row(
+        "Cluster-wide settings were not taken", "The cluster keeps what it had. Correct the setting and run again."
+    ),
 }
 
 
