@@ -57,7 +57,6 @@ services:
   postgres: {shards: 2, members: 3}
 """
 
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -120,7 +119,8 @@ class InventoryModule(BaseInventoryPlugin):
         chosen = {key: next((layer[key] for layer in layers if key in layer), None) for key in VARIABLES}
         chosen = {key: value for key, value in chosen.items() if value is not None}
         if self.templar.is_template(chosen):
-            self.templar.available_variables = {**ChainMap(*layers), "inventory_hostname": host}
+            every = {key: value for layer in reversed(layers) for key, value in layer.items()}
+            self.templar.available_variables = {**every, "inventory_hostname": host}
             chosen = self.templar.template(chosen)
         return plain(chosen)
 

@@ -284,10 +284,14 @@ class _Leaders:
         rack, most = max(self.by_rack.items(), key=lambda item: (item[1], -self.place.get(item[0], 0)))
         if most > (masters - 1) // 2:
             racks = len(self.place)
-            fitting = [n for n in (masters - 1, masters + 1) if n > 2 and -(-n // racks) <= (n - 1) // 2]
+            near = sorted({max(3, masters - 1), max(3, masters + 1)})
+            fitting = [n for n in near if -(-n // racks) <= (n - 1) // 2]
+            way = "Add a rack: on so few no number of masters bears the loss of one."
+            if fitting:
+                way = f"Ask for {' or '.join(map(str, fitting))} masters, or add a rack."
             raise Refusal(
                 "RS-017",
                 f"{masters} masters of {self.demand.component} on {racks} racks put {most} into {rack},"
                 f" and its loss would leave {masters - most} of {masters}, which is no majority.",
-                fitting=" or ".join(map(str, fitting or [3])) + " masters",
+                way=way,
             )
