@@ -149,11 +149,11 @@ def _parser() -> Parser:
     parser.add_argument("-l", "--lab", metavar="NAME", default="demo", help="the lab that is meant (default: demo)")
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
 
-    def verb(name: str, act: Callable[[argparse.Namespace], int], text: str, *arguments: tuple[str, dict]) -> None:
+    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str, *arguments: tuple[str, dict]) -> None:
         sub = verbs.add_parser(name, help=text, description=text)
         for argument, options in arguments:
             sub.add_argument(argument, **options)
-        sub.set_defaults(act=act)
+        sub.set_defaults(run=run)
 
     a_host = ("host", {"metavar": "HOST"})
     a_unit = ("unit", {"metavar": "UNIT"})
@@ -196,7 +196,7 @@ def main() -> int:
         args = _parser().parse_args()
         check_name(args.lab)
         machine.require_root()
-        return args.act(args)
+        return args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return error.exit_code

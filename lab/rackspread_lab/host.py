@@ -195,8 +195,8 @@ def write_ssh_config(lab: Lab) -> None:
     UserKnownHostsFile /dev/null
     LogLevel ERROR
     ConnectTimeout 10
-    ServerAliveInterval 5
-    ServerAliveCountMax 4
+    ServerAliveInterval 4
+    ServerAliveCountMax 3
     ControlMaster auto
     ControlPath {lab.folder}/connections/%h
     ControlPersist 15m

@@ -27,6 +27,7 @@ PACKAGES = [
     "dbus",
     "iproute2",
     "iputils-ping",
+    "linux-sysctl-defaults",
     "netbase",
     "nftables",
     "openssh-server",
@@ -54,7 +55,6 @@ MASKED = [
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
-    "systemd-logind.service",
     "systemd-networkd-wait-online.service",
     "systemd-networkd.service",
     "systemd-networkd.socket",
@@ -90,6 +90,8 @@ def _setup() -> str:
         ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
         systemctl mask --quiet {" ".join(MASKED)}
         systemctl enable --quiet lab-devices.service ssh.service
+        # Nobody logs in for long; `systemctl reboot` asks for it, and then it is started.
+        rm /usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service
         mkdir -p /etc/systemd/system-generators
         ln -s /dev/null /etc/systemd/system-generators/systemd-ssh-generator
         apt-get -q update
@@ -184,6 +186,9 @@ def _cached(lab: Lab, name: str, say: Callable[[str], None], what: str, build: C
     image = folder / name
     if image.is_dir():
         return image
+    with locked(folder / ".lock", wait=False) as free:
+        if not free:
+            say("waiting for another lab that builds an image")
     with locked(folder / ".lock"):
         if image.is_dir():  # another lab built it while we waited
             return image

@@ -30,7 +30,11 @@ def up(definition: Definition, say: Say) -> Lab:
             Nothing of it is left then.
     """
     cache = cache_folder()
-    machine.check(cache / "disks")
+    try:
+        machine.check(cache / "disks")
+    except LabError:
+        _leave_machine()
+        raise
     lab = Lab(definition, cache, boot=boot_id())
     with _waited(lab, say):
         there = Lab.load(definition.name)
