@@ -2,10 +2,10 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client of Postgres shards that counts: it writes and reads through the published endpoints, and reads back what it wrote.
+"""A client of Postgres shards that counts: it writes and reads through the endpoints, and reads back what it wrote.
 
     postgres.py run SETTINGS OUTPUT [--seconds S]    until S, SIGTERM or SIGINT; a JSON line each operation
-    postgres.py verify SETTINGS OUTPUT               reads every acknowledged number back; exit status 1 where one is lost
+    postgres.py verify SETTINGS OUTPUT               reads each acknowledged number back; exit status 1 where one is lost
 
 SETTINGS is a JSON file (0600, it holds a password):
 
@@ -16,12 +16,12 @@ SETTINGS is a JSON file (0600, it holds a password):
 An endpoint is what libpq takes (several hosts and target_session_attrs too), `rate` is operations a second and kind,
 `timeout` the seconds that one may take.
 
-OUTPUT has lines {"t", "op", "n", "ok", "error", "took", "target"}: when the answer came (seconds of the monotonic clock, which
-all hosts of a lab share), `write` or `read`, the number written or the highest one read, how it ended, how long it took. The
-first line, `start`, names the run and the wall clock's time.
+OUTPUT has lines {"t", "op", "n", "ok", "error", "took", "target"}: when the answer came (seconds of the monotonic clock,
+which all hosts of a lab share), `write` or `read`, the number written or the highest one read, how it ended, how long it
+took. The first line, `start`, names the run and the wall clock's time.
 
-Each number is written once and never again, whatever came of it: what was not acknowledged may or may not be there. A warning
-at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs Debian's python3-psycopg (3.2).
+Each number is written once and never again, whatever came of it: what was not acknowledged may or may not be there. A
+warning at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs Debian's python3-psycopg (3.2).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import bisect
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -88,17 +89,17 @@ class Client:
         self._connection: Any = None
         self._warnings: list[str] = []
 
-    def execute(self, statement: str, values: tuple[Any, ...] = (), timeout: float | None = None) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str, values: tuple[Any, ...] = (), timeout: float | None = None) -> list[Any]:
         """Run a statement in a transaction of its own; the rows, if it has any.
 
-        Raises psycopg.Error where it failed or took too long, and RuntimeError where Postgres acknowledged with a warning.
+        Raises psycopg.Error where it failed or took too long, RuntimeError where Postgres acknowledged with a warning.
         """
         import psycopg
 
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(**self._parameters, autocommit=True, prepare_threshold=None)
-                self._connection.add_notice_handler(lambda notice: self._warnings.append(f"{notice.message_primary}"))
+                self._connection.add_notice_handler(self._note)
             self._warnings.clear()
             with self._limited(timeout or self.timeout):
                 cursor = self._connection.execute(statement, values)
@@ -109,6 +110,10 @@ class Client:
         if self._warnings:
             raise RuntimeError("; ".join(self._warnings))
         return rows
+
+    def _note(self, notice: Any) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warnings.append(str(notice.message_primary))
 
     def close(self) -> None:
         """Throw the connection away."""
@@ -158,7 +163,7 @@ def work(target: str, op: str, settings: dict[str, Any], run: str, log: Log, end
                 client.execute(WRITE, (run, number))
             else:
                 seen = client.execute(READ, (run,))[0][0]
-        except Exception as problem:  # noqa: BLE001  # whatever it is, it is what is measured
+        except Exception as problem:  # whatever it is, it is what is measured
             error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem).strip() else ''}"
         now = time.monotonic()
         log.write(t=now, op=op, n=seen, ok=error is None, error=error, took=round(now - began, 4), target=target)
@@ -188,9 +193,7 @@ def run(settings: dict[str, Any], output: Path, seconds: float | None) -> None:
         for endpoints in settings["targets"].values():
             client = Client(endpoints["write"], settings)
             for statement in PREPARE:
-                # "already exists, skipping" is a notice, and no reason to begin again
-                with contextlib.suppress(RuntimeError):
-                    persist(lambda client=client, statement=statement: client.execute(statement, timeout=10), 30)
+                persist(lambda client=client, statement=statement: client.execute(statement, timeout=10), 30)
             client.close()
         log.write(t=time.monotonic(), op="start", n=0, ok=True, error=None, run=name, wall=time.time())
         threads = [
@@ -210,8 +213,8 @@ def verify(settings: dict[str, Any], output: Path) -> dict[str, Any]:
     """Hold the log against what the store has now.
 
     Returns: by target: `acknowledged` writes, `failed` ones, those `lost` and `duplicated` (numbers), how many not
-        acknowledged are there all the same, `reads`, `stale` reads (that saw less than was acknowledged as they began) with
-        the most numbers that one was `behind`, and `gaps` of writes and reads.
+        acknowledged are there all the same, `reads`, `stale` reads (that saw less than was acknowledged as they began)
+        with the most numbers that one was `behind`, and `gaps` of writes and reads.
     """
     start, *lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     result = {}
@@ -250,13 +253,13 @@ def judge(lines: list[dict[str, Any]], stored: dict[int, int], began: float) -> 
 
 
 def gaps(lines: list[dict[str, Any]], began: float) -> list[dict[str, float]]:
-    """The times without a success of more than GAP seconds, `{t, seconds}`, an unended one up to the last line included."""
+    """The times without a success of more than GAP seconds, `{t, seconds}`, one that lasts to the end included."""
     if not lines:
         return []
     marks = [began, *sorted(line["t"] for line in lines if line["ok"]), max(line["t"] for line in lines)]
     return [
         {"t": before, "seconds": round(after - before, 3)}
-        for before, after in zip(marks, marks[1:], strict=False)
+        for before, after in itertools.pairwise(marks)
         if after - before > GAP
     ]
 
