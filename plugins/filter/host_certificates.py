@@ -22,9 +22,8 @@ options:
     type: dict
     required: true
   names:
-    description: DNS names under which the VIPs are known to clients.
-    type: list
-    elements: str
+    description: DNS names, or the one, under which the VIPs are known to clients.
+    type: raw
     default: []
 """
 

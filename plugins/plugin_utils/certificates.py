@@ -94,16 +94,17 @@ USES: dict[str, Use] = {
 
 
 def for_host(
-    own: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], names: Iterable[str] = ()
+    own: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], names: str | Iterable[str] = ()
 ) -> list[dict[str, Any]]:
     """The certificates that a host needs for the members that it carries, as the action's `certificates` wants them.
 
     Args:
         own: its slice of the site (docs/placement.md).
         settings: the site's services and their settings, of which `vips` of the edge count here.
-        names: DNS names under which the VIPs are known.
+        names: DNS names, or the one, under which the VIPs are known.
     """
     host = own["host"]
+    names = [names] if isinstance(names, str) else list(names)
     vips = [vip.partition("/")[0] for vip in settings.get("edge", {}).get("vips", [])]
     entries: list[dict[str, Any]] = []
     for service, use in USES.items():

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.rackspread.ha.plugins.lookup.secret import LookupModule
 from ansible_collections.rackspread.ha.plugins.plugin_utils import secrets, state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
@@ -95,3 +99,21 @@ def test_a_damaged_file_is_neither_replaced_nor_shown(tmp_path: Path, content: s
         secrets.ensure_secrets(tmp_path, ["postgres"], {})
     assert "hunter2" not in str(caught.value)
     assert path.read_text() == content
+
+
+def test_the_lookup_hands_out_what_was_given_or_kept(tmp_path: Path) -> None:
+    def lookup(*terms: str, **variables: object) -> list[str]:
+        templar = Templar(loader=DataLoader(), variables={"vaulted": "from the vault"})
+        plugin = LookupModule(loader=None, templar=templar)
+        return plugin.run(list(terms), {"inventory_dir": str(tmp_path), **variables})
+
+    with pytest.raises(AnsibleLookupError, match="RS-043"):
+        lookup("postgres", "admin")
+    secrets.ensure_secrets(tmp_path, ["postgres"], {})
+    assert lookup("postgres", "admin") == [kept(tmp_path)["admin"]]
+    own = {"postgres": {"admin": trust_as_template("{{ vaulted }}")}}
+    assert lookup("postgres", "admin", rackspread_secrets=own) == ["from the vault"]
+    with pytest.raises(AnsibleLookupError, match="has no secret stats"):
+        lookup("postgres", "stats")
+    with pytest.raises(AnsibleLookupError, match="these two words"):
+        lookup("postgres")
