@@ -94,7 +94,7 @@ def merge(lock: Lock, placement: Placement, keys: Iterable[str] | None = None) -
         placement: what is planned.
         keys: the groups that are about to be acted on; None for all.
     """
-    groups, components = dict(lock.groups), dict(lock.components)
+    groups = dict(lock.groups)
     for key in placement.groups if keys is None else keys:
         group = placement.groups[key]
         before = groups.get(key)
@@ -105,8 +105,16 @@ def merge(lock: Lock, placement: Placement, keys: Iterable[str] | None = None) -
             before.intent if before else None,
             before.formed if before else None,
         )
-        components[group.component] = max(components.get(group.component, 1), group.index + 1)
-    return replace(lock, site_id=lock.site_id or str(uuid4()), components=components, groups=groups)
+    return _counted(replace(lock, site_id=lock.site_id or str(uuid4()), groups=groups))
+
+
+def _counted(lock: Lock) -> Lock:
+    """The lock with counters that are past every index in it, so that none is ever given twice."""
+    components = dict(lock.components)
+    for key, group in lock.groups.items():
+        component = key.removesuffix(str(group.index))
+        components[component] = max(components.get(component, 1), group.index + 1)
+    return replace(lock, components=components)
 
 
 def path_for(inventory: str | os.PathLike[str]) -> Path:
@@ -133,9 +141,10 @@ def read(path: str | os.PathLike[str]) -> Lock:
 def write(path: str | os.PathLike[str], lock: Lock) -> Lock:
     """Put a lock in the place of the one that it was read from, and return it with its new generation.
 
-    Writes nothing where the file says the same already. Raises Refusal RS-030 where another run has written meanwhile.
+    Writes nothing where the file says the same already, and puts counters right that lag behind the groups. Raises
+    Refusal RS-030 where another run has written meanwhile.
     """
-    path = Path(path)
+    path, lock = Path(path), _counted(lock)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(path.parent) as folder:
         present = read(path)

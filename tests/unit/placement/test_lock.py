@@ -132,5 +132,11 @@ def test_merging_takes_whole_groups_and_keeps_what_is_known_of_them(plan: Plan, 
     assert (everything.site_id, everything.generation) == (lock.site_id, 3)
 
 
+def test_a_group_that_was_put_in_by_hand_is_counted_too(path: Path, lock: Lock) -> None:
+    third = replace(lock.groups["postgres_shard2"], index=3)
+    by_hand = replace(lock, groups={**lock.groups, "postgres_shard3": third})
+    assert write(path, by_hand).components["postgres_shard"] == 4
+
+
 def test_a_site_has_one_id_from_the_first_merge_on(plan: Plan, lock: Lock) -> None:
     assert merge(lock, plan({"postgres": {"shards": 2}}, (1, 1, 1), lock).placement) == lock
