@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client of Postgres shards that counts: it writes and reads through the endpoints, and reads back what it wrote.
 
-    postgres.py run SETTINGS OUTPUT [--seconds S]    until S, SIGTERM or SIGINT; a JSON line each operation
-    postgres.py verify SETTINGS OUTPUT               reads each acknowledged number back; exit status 1 where one is lost
+    postgres.py run SETTINGS OUTPUT [--seconds S]   until S, SIGTERM or SIGINT; a JSON line each operation
+    postgres.py verify SETTINGS OUTPUT              reads each acknowledged number back; exit status 1 where one is lost
 
 SETTINGS is a JSON file (0600, it holds a password):
 
@@ -16,12 +16,12 @@ SETTINGS is a JSON file (0600, it holds a password):
 An endpoint is what libpq takes (several hosts and target_session_attrs too), `rate` is operations a second and kind,
 `timeout` the seconds that one may take.
 
-OUTPUT has lines {"t", "op", "n", "ok", "error", "took", "target"}: when the answer came (seconds of the monotonic clock,
-which all hosts of a lab share), `write` or `read`, the number written or the highest one read, how it ended, how long it
-took. The first line, `start`, names the run and the wall clock's time.
+OUTPUT has lines {"t", "op", "n", "ok", "error", "took", "target"}: when the answer came (seconds of the monotonic
+clock, which all hosts of a lab share), `write` or `read`, the number written or the highest one read, how it ended, how
+long it took. The first line, `start`, names the run and the wall clock's time.
 
 Each number is written once and never again, whatever came of it: what was not acknowledged may or may not be there. A
-warning at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs Debian's python3-psycopg (3.2).
+warning at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs python3-psycopg, as in Debian.
 """
 
 from __future__ import annotations
