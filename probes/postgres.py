@@ -21,7 +21,7 @@ clock, which all hosts of a lab share), `write` or `read`, the number written or
 long it took. The first line, `start`, names the run and the wall clock's time.
 
 Each number is written once and never again, whatever came of it: what was not acknowledged may or may not be there. A
-warning at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs python3-psycopg, as in Debian.
+warning at a commit (Postgres gave up waiting for the copies) is no acknowledgement. Needs python3-psycopg 3.2.
 """
 
 from __future__ import annotations
