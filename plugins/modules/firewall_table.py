@@ -77,7 +77,7 @@ from ansible_collections.rackspread.ha.plugins.module_utils.host import (
     remove,
     run,
     systemctl,
-    units,
+    unit,
     write_atomic,
 )
 
@@ -89,8 +89,8 @@ FORMER = "/run/rackspread/firewall.former.nft"
 LOCK = "/run/rackspread/firewall.lock"
 ROLLBACK = "rackspread-firewall-rollback"
 UNIT = "rackspread-firewall"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
-UNIT_CONTENT = f"""\
+UNIT_FILES = {
+    f"/etc/systemd/system/{UNIT}.service": f"""\
 # Written by rackspread.ha.firewall_table.
 [Unit]
 Description=The managed ports of this host (nftables table inet rackspread)
@@ -100,20 +100,24 @@ DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
 Conflicts=shutdown.target
-# Debian's own rules begin with `flush ruleset`: whenever they are loaded, this table is loaded after them.
 After=local-fs.target nftables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart={NFT} -f {FILE}
-ExecReload={NFT} -f {FILE}
 
 [Install]
 WantedBy=sysinit.target
-"""
+""",
+    "/etc/systemd/system/nftables.service.d/60-rackspread.conf": f"""\
+# Written by rackspread.ha.firewall_table. Debian's own rules begin with `flush ruleset`: whenever they are loaded, the
+# table inet rackspread is loaded after them.
+[Service]
+ExecStartPost=-{NFT} -f {FILE}
+ExecReload=-{NFT} -f {FILE}
+""",
+}
 # The table is declared, so that deleting it never fails, and what follows is loaded in the same step.
 REPLACE = f"table {' '.join(TABLE)}\ndelete table {' '.join(TABLE)}\n"
 
@@ -129,7 +133,7 @@ def canonical(ruleset: str) -> str:
 
     Raises Failed where nft does not take it, or where it speaks of any other table.
     """
-    script = f'{NFT} -f - && exec {NFT} --stateless list ruleset'
+    script = f"{NFT} -f - && exec {NFT} --stateless list ruleset"
     shown = run(["unshare", "--net", "/bin/sh", "-c", script], stdin=ruleset, check=False)
     if shown.returncode != 0:
         raise Failed(f"nft does not take the ruleset: {' '.join(shown.stderr.split())}")
@@ -141,18 +145,16 @@ def canonical(ruleset: str) -> str:
 
 def installed(ruleset: str) -> bool:
     """Whether this ruleset is the one that the host loads at boot."""
-    unit = units([UNIT])[UNIT]
-    return read(FILE) == ruleset and read(UNIT_FILE) == UNIT_CONTENT and unit.enabled == "enabled"
+    files = {FILE: ruleset, **UNIT_FILES}
+    return all(read(path) == content for path, content in files.items()) and unit(UNIT).enabled == "enabled"
 
 
 def install(ruleset: str) -> None:
     """Keep the ruleset for the next boot."""
-    write_atomic(FILE, ruleset)
-    write_atomic(UNIT_FILE, UNIT_CONTENT)
+    for path, content in {FILE: ruleset, **UNIT_FILES}.items():
+        write_atomic(path, content)
     systemctl("daemon-reload")
     systemctl("enable", "--quiet", UNIT)
-    # Notes it as active, so that a reload of nftables.service reaches it.
-    systemctl("restart", UNIT)
 
 
 def disarm() -> None:

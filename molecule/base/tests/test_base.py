@@ -1,4 +1,4 @@
-"""Prepared hosts, asked from outside: do names resolve, are ports open to whom they should be, does the rest stay as it was?
+"""Prepared hosts, asked from outside: do names resolve, are ports open to whom they should be, is the rest as it was?
 
 One host a rack: r1h1 and r2h1 are balancers too. Postgres' clients are those of the lower half of the network, to which
 `client` (.200) does not belong. Nothing listens on the members' ports but what a test puts there.
@@ -6,6 +6,7 @@ One host a rack: r1h1 and r2h1 are balancers too. Postgres' clients are those of
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import textwrap
@@ -13,8 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from testinfra.host import Host
+
+Hosts = dict[str, Host]
 
 ADDRESSES = {"r1h1": "198.18.10.11", "r2h1": "198.18.10.21", "r3h1": "198.18.10.31"}
 BALANCERS = ("r1h1", "r2h1")
@@ -45,12 +50,12 @@ def wait(what: str, true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.3)
 
 
-def python(host, program: str, *arguments: object):
+def python(host: Host, program: str, *arguments: object) -> Any:
     return host.run("python3 -c %s " + " ".join(str(argument) for argument in arguments), program)
 
 
 @contextmanager
-def listening(host, *ports: int, unit: str = "t-listener") -> Iterator[None]:
+def listening(host: Host, *ports: int, unit: str = "t-listener") -> Iterator[None]:
     words = " ".join(str(port) for port in ports)
     started = host.run(f"systemd-run --quiet --collect --unit={unit} python3 -c %s {words}", SERVER)
     assert started.rc == 0, started.stderr
@@ -62,57 +67,57 @@ def listening(host, *ports: int, unit: str = "t-listener") -> Iterator[None]:
         host.run(f"systemctl stop {unit}")
 
 
-def connects(host, target: str, port: int) -> bool:
+def connects(host: Host, target: str, port: int) -> bool:
     """Whether a connection is taken; a dropped packet is told from a refused one, which would be an error here."""
     tried = python(host, CONNECT, ADDRESSES[target], port, 2)
     assert tried.rc == 0 or tried.stderr.strip() == "silent", tried.stderr
     return tried.rc == 0
 
 
-def ansible(lab, *words: str) -> subprocess.CompletedProcess[str]:
+def ansible(lab: Any, *words: str) -> subprocess.CompletedProcess[str]:
     command = [words[0], "--inventory", str(lab.inventory), *words[1:]]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(command, text=True, capture_output=True, env=environment, timeout=300, cwd=ROOT, check=False)
 
 
-def module(lab, host: str, name: str, arguments: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return ansible(lab, "ansible", host, "-m", f"rackspread.ha.{name}", "-a", arguments, *options)
+def module(lab: Any, host: str, name: str, arguments: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return ansible(lab, "ansible", host, "-m", f"rackspread.ha.{name}", "-a", json.dumps(arguments))
 
 
-def table(host) -> str:
+def table(host: Host) -> str:
     return host.run("nft --stateless list table inet rackspread").stdout
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_every_host_knows_every_other_by_name(hosts, name):
+def test_every_host_knows_every_other_by_name(hosts: Hosts, name: str) -> None:
     for other, address in ADDRESSES.items():
         found = hosts[name].check_output(f"getent ahostsv4 {other}").split()
         assert found[0] == address
 
 
-def test_lines_of_others_in_the_hosts_file_stay(hosts):
+def test_lines_of_others_in_the_hosts_file_stay(hosts: Hosts) -> None:
     assert "127.0.0.1 localhost" in hosts["r1h1"].file("/etc/hosts").content_string
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_kernel_settings_are_live(hosts, name):
+def test_kernel_settings_are_live(hosts: Hosts, name: str) -> None:
     assert hosts[name].sysctl("net.ipv4.tcp_retries2") == 5
     assert hosts[name].sysctl("net.ipv4.ip_nonlocal_bind") == (name in BALANCERS)
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_time_is_kept_and_no_clock_is_set_in_a_container(hosts, name):
+def test_time_is_kept_and_no_clock_is_set_in_a_container(hosts: Hosts, name: str) -> None:
     assert hosts[name].service("chrony").is_running
     assert hosts[name].service("chrony").is_enabled
     assert "-x" in hosts[name].check_output("ps -o args= -C chronyd").split()
     assert "Reference ID" in hosts[name].check_output("chronyc tracking")
 
 
-def test_sessions_may_open_more_files(hosts):
+def test_sessions_may_open_more_files(hosts: Hosts) -> None:
     assert hosts["r1h1"].check_output("su - operator -c 'ulimit -S -n'") == "16384"
 
 
-def test_ports_are_open_to_those_who_need_them_alone(hosts):
+def test_ports_are_open_to_those_who_need_them_alone(hosts: Hosts) -> None:
     with listening(hosts["r1h1"], ETCD, PUBLISHED, STATISTICS, UNMANAGED):
         assert connects(hosts["r1h1"], "r1h1", ETCD), "the host itself"
         assert connects(hosts["r2h1"], "r1h1", ETCD), "a member of the group"
@@ -123,7 +128,7 @@ def test_ports_are_open_to_those_who_need_them_alone(hosts):
         assert connects(hosts["client"], "r1h1", UNMANAGED), "a port that no member has"
 
 
-def test_vrrp_is_taken_from_the_other_balancer_alone(hosts):
+def test_vrrp_is_taken_from_the_other_balancer_alone(hosts: Hosts) -> None:
     send = """
 import socket, sys
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
@@ -150,13 +155,13 @@ while True:
         balancer.run("systemctl stop t-vrrp; rm -f /run/t-vrrp.*")
 
 
-def test_the_table_never_speaks_of_ssh(hosts):
+def test_the_table_never_speaks_of_ssh(hosts: Hosts) -> None:
     for name in ADDRESSES:
         assert "rackspread" in table(hosts[name])
         assert " 22 " not in table(hosts[name])
 
 
-def test_a_drifted_table_comes_back_and_other_tables_stay(lab, hosts):
+def test_a_drifted_table_comes_back_and_other_tables_stay(lab: Any, hosts: Hosts) -> None:
     host = hosts["r1h1"]
     wanted = table(host)
     host.check_output("nft 'add table inet t_foreign; add chain inet t_foreign c; add rule inet t_foreign c accept'")
@@ -172,7 +177,7 @@ def test_a_drifted_table_comes_back_and_other_tables_stay(lab, hosts):
         host.run("nft delete table inet t_foreign")
 
 
-def test_a_table_that_nobody_confirms_is_taken_back(lab, hosts, tmp_path):
+def test_a_table_that_nobody_confirms_is_taken_back(lab: Any, hosts: Hosts) -> None:
     host = hosts["r3h1"]
     former, kept = table(host), host.file("/etc/rackspread/firewall.nft").content_string
     ruleset = textwrap.dedent("""\
@@ -185,24 +190,17 @@ def test_a_table_that_nobody_confirms_is_taken_back(lab, hosts, tmp_path):
             }
         }
     """)
-    arguments = tmp_path / "arguments.yml"
-    arguments.write_text(f"{{probation: 4, ruleset: {ruleset!r}}}".replace("'", '"').replace("\\\\", "\\"))
-    loaded = module(lab, "r3h1", "firewall_table", f"@{arguments}")
+    loaded = module(lab, "r3h1", "firewall_table", {"ruleset": ruleset, "probation": 5})
     assert loaded.returncode == 0, loaded.stdout
     assert "9999" in table(host)
     wait("the former table", lambda: table(host) == former)
     assert host.file("/etc/rackspread/firewall.nft").content_string == kept
-    late = module(lab, "r3h1", "firewall_table", f"@{arguments}", "-e", "x=1")
-    assert late.returncode == 0
-    wait("the former table", lambda: table(host) == former)
-    confirmation = tmp_path / "confirmation.yml"
-    confirmation.write_text(arguments.read_text().replace("probation: 4", "operation: confirm"))
-    refused = module(lab, "r3h1", "firewall_table", f"@{confirmation}")
+    refused = module(lab, "r3h1", "firewall_table", {"ruleset": ruleset, "operation": "confirm"})
     assert refused.returncode != 0
     assert "the former one was put back" in refused.stdout
 
 
-def test_the_table_outlives_a_reload_of_the_hosts_own_rules(hosts):
+def test_the_table_outlives_a_reload_of_the_hosts_own_rules(hosts: Hosts) -> None:
     host = hosts["r2h1"]
     wanted = table(host)
     assert "flush ruleset" in host.file("/etc/nftables.conf").content_string
@@ -211,11 +209,11 @@ def test_the_table_outlives_a_reload_of_the_hosts_own_rules(hosts):
             host.check_output(f"systemctl {verb} nftables")
             wait(f"the table after a {verb}", lambda: table(host) == wanted, seconds=20)
     finally:
-        host.run("systemctl stop nftables; systemctl restart rackspread-firewall")
+        host.run("systemctl stop nftables; systemctl restart rackspread-firewall")  # a stop flushes all
     assert table(host) == wanted
 
 
-def test_all_is_there_after_a_boot(lab, hosts):
+def test_all_is_there_after_a_boot(lab: Any, hosts: Hosts) -> None:
     wanted = table(hosts["r3h1"])
     lab("power-off", "r3h1")
     lab("power-on", "r3h1")
@@ -224,10 +222,11 @@ def test_all_is_there_after_a_boot(lab, hosts):
     assert hosts["r3h1"].check_output("getent ahostsv4 r1h1").split()[0] == ADDRESSES["r1h1"]
 
 
-def test_check_mode_works_on_a_bare_host_and_changes_nothing(lab, hosts):
+def test_check_mode_works_on_a_bare_host_and_changes_nothing(lab: Any, hosts: Hosts) -> None:
     assert not hosts["client"].package("chrony").is_installed
     role = ("ansible.builtin.include_role", "-a", "name=rackspread.ha.base")
-    run = ansible(lab, "ansible", "client", "-m", *role, "-e", "base_hosts={'r1h1': '198.18.10.11'}", "--check", "--diff")
+    inputs = json.dumps({"base_hosts": {"r1h1": "198.18.10.11"}})
+    run = ansible(lab, "ansible", "client", "-m", *role, "-e", inputs, "--check", "--diff")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "+chrony (to be installed)" in run.stdout
     assert "+198.18.10.11 r1h1" in run.stdout
@@ -236,36 +235,37 @@ def test_check_mode_works_on_a_bare_host_and_changes_nothing(lab, hosts):
     assert table(hosts["client"]) == ""
 
 
-def test_packages_start_nothing_and_a_killed_run_leaves_nothing_behind(lab, hosts):
+def test_packages_start_nothing_and_a_killed_run_leaves_nothing_behind(lab: Any, hosts: Hosts) -> None:
     """The package manager is kept waiting, so that the module can be killed while it installs."""
     host = hosts["client"]
-    own = "#!/bin/sh\\nexit 0\\n"
-    host.check_output(f"printf '{own}' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d")
-    hold = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(600)"
-    assert host.run("systemd-run --quiet --collect --unit=t-lock python3 -c %s", hold).rc == 0
-    wanted = "names=haproxy hold=haproxy before={'/etc/haproxy/t.cfg':'# first\\n'}"
-    command = ["ansible", "--inventory", str(lab.inventory), "client", "-m", "rackspread.ha.packages", "-a", wanted]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as run:
-        try:
-            wait("apt-get", lambda: host.run("systemctl is-active rackspread-packages").rc == 0)
-            denied = "for the time of rackspread.ha.packages"
-            wait("the policy", lambda: denied in host.file("/usr/sbin/policy-rc.d").content_string)
-            host.check_output("pkill --full AnsiballZ_packages || pkill --full 'python3.*packages'")
-        finally:
-            host.run("systemctl stop t-lock")
-            run.terminate()
-    wait("the end of apt-get", lambda: host.run("systemctl is-active rackspread-packages").rc != 0, seconds=180)
-    assert host.file("/usr/sbin/policy-rc.d").content_string == "#!/bin/sh\nexit 0\n"
-    again = module(lab, "client", "packages", wanted)
-    assert again.returncode == 0, again.stdout
-    assert host.package("haproxy").is_installed
-    assert not host.service("haproxy").is_running
-    assert "haproxy" in host.check_output("apt-mark showhold")
-    assert host.file("/etc/haproxy/t.cfg").content_string == "# first\n"
-    assert '"changed": false' in module(lab, "client", "packages", wanted).stdout.replace("changed: false", '"changed": false')
+    own = "#!/bin/sh\nexit 0\n"
+    host.check_output("printf %s > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d", own)
+    lock = "import fcntl, time; fcntl.lockf(open('/var/lib/dpkg/lock-frontend', 'w'), fcntl.LOCK_EX); time.sleep(600)"
+    wanted = {"names": ["haproxy"], "hold": ["haproxy"], "before": {"/etc/haproxy/t.cfg": "# first\n"}}
+    command = ["ansible", "--inventory", str(lab.inventory), "client", "-m", "rackspread.ha.packages"]
+    policy = host.file("/usr/sbin/policy-rc.d")
+    try:
+        host.check_output("systemd-run --quiet --collect --unit=t-lock /bin/sh -c 'exec python3 -c \"$0\"' %s", lock)
+        with subprocess.Popen([*command, "-a", json.dumps(wanted)], stdout=subprocess.DEVNULL, cwd=ROOT) as run:
+            wait("the policy", lambda: "rackspread.ha.packages" in policy.content_string)
+            host.check_output("kill -9 $(ps -o ppid= -C systemd-run)")
+            assert run.wait(timeout=60) != 0
+        host.check_output("systemctl stop t-lock")
+        wait("apt-get", lambda: host.run("systemctl is-active rackspread-packages").stdout.strip() == "inactive")
+        assert policy.content_string == own
+        again = module(lab, "client", "packages", wanted)
+        assert again.returncode == 0, again.stdout
+        assert host.package("haproxy").is_installed
+        assert not host.service("haproxy").is_running
+        assert host.check_output("apt-mark showhold") == "haproxy"
+        assert host.file("/etc/haproxy/t.cfg").content_string == "# first\n"
+        assert "changed: false" in module(lab, "client", "packages", wanted).stdout
+        assert policy.content_string == own
+    finally:
+        host.run("systemctl stop t-lock; apt-mark unhold haproxy; apt-get -y purge haproxy; rm /usr/sbin/policy-rc.d")
 
 
-def test_hosts_that_do_not_fit_are_refused_in_one_message_before_anything_is_changed(lab, hosts):
+def test_hosts_that_do_not_fit_are_refused_in_one_message_before_anything_is_changed(lab: Any, hosts: Hosts) -> None:
     hosts["r1h1"].check_output("mkdir -p /var/lib/rackspread/etcd_voter1 && touch /var/lib/rackspread/etcd_voter1/x")
     try:
         with listening(hosts["r2h1"], ETCD, unit="t-foreign"):
