@@ -223,6 +223,12 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
         sentence = "it was formed, and now all its disks are blank: a failed mount or a loss of data, no new group."
         return _refuse("RS-066", sentence, observations)
 
+    voting = service.gate == "quorum"
+    lost = by_state[State.LOST]
+    remaining = len(observations) - len(lost) - len(by_state[State.EMPTY])
+    if voting and lost and remaining <= len(lost):  # starting them would only wait for ever
+        return _refuse("RS-067", f"{_names(lost)} lost data, and the others are no majority.", lost)
+
     halted = [seen for seen in observations if seen.state in (State.STOPPED, State.HALF_FORMED) and not seen.running]
     if halted:
         return Decision(Action.START, _ids(halted), f"{_names(halted)} stopped, with data")
@@ -230,7 +236,6 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
     if waiting:
         return Decision(Action.WAIT, _ids(waiting), f"{_names(waiting)} not joined yet{_details(waiting)}", "RS-068")
 
-    voting = service.gate == "quorum"
     counted = frozenset[int]().union(*(seen.counted for seen in joined))
     fresh = [seen for seen in by_state[State.EMPTY] if not (voting and seen.member in counted)]
     # A voter that its cluster counts and whose disk is blank must not come back as if it remembered.

@@ -171,6 +171,8 @@ def test_all_disks_blank_after_it_was_formed() -> None:
 
 def test_two_of_three_lost() -> None:
     assert step("joined", "lost", "lost") == ("refuse", (2, 3), "RS-067")
+    assert step("stopped", "lost", "lost") == ("refuse", (2, 3), "RS-067")
+    assert step("stopped", "lost", "lost", service=POSTGRES) == ("start", (1,), None)
     assert step("joined", "lost", "lost", service=POSTGRES) == ("refuse", (2, 3), "RS-067")
 
 
