@@ -138,12 +138,17 @@ def apply_setting(key: str, value: str) -> None:
         raise Failed(f"{key} can't be set to {value}: {error.strerror}") from error
 
 
+def lines(values: Mapping[str, str]) -> str:
+    """A line a value, as sysctl.conf and diffs have them."""
+    return "".join(f"{key} = {value}\n" for key, value in values.items())
+
+
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the host to what the parameters ask for. The module's answer."""
     settings = known_settings(params["sysctl"])
     wanted: dict[str, str] = {
         HOSTS: hosts_file(read(HOSTS) or "", params["hosts"]),
-        SYSCTL: "".join(f"{key} = {value}\n" for key, value in settings.items()),
+        SYSCTL: lines(settings),
         **{path: content or "" for path, content in params["files"].items()},
     }
     before = {path: read(path) or "" for path in wanted}
@@ -169,13 +174,10 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
     changes = [(path, before[path], content) for path, content in differing.items()]
     if applied:
-        texts = ["".join(f"{key} = {values[key]}\n" for key in applied) for values in (live, settings)]
-        changes.append(("live kernel settings", *texts))
+        changes.append(("live kernel settings", lines(applied), lines({key: settings[key] for key in applied})))
     if idle:
-        lines = [f"{known[name].active} ({known[name].enabled or 'not there'})" for name in sorted(idle)]
-        texts = ["".join(f"{name} {line}\n" for name, line in zip(sorted(idle), lines, strict=True)), ""]
-        texts[1] = "".join(f"{name} active (enabled)\n" for name in sorted(idle))
-        changes.append(("services", *texts))
+        present = {name: f"{known[name].active}, {known[name].enabled or 'not there'}" for name in sorted(idle)}
+        changes.append(("services", lines(present), lines(dict.fromkeys(present, "active, enabled"))))
     return {
         "changed": bool(changes),
         "applied": applied,

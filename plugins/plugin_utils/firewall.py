@@ -72,7 +72,7 @@ def openings(groups: Groups, host: str, clients: Mapping[str, Iterable[str]] | N
     for group in groups.values():
         component = _component(group)
         own = next(iter(_on(group, host)), None)
-        ports = dict(next(iter(group["members"]), {}).get("ports", {}))
+        ports: Mapping[str, int] = group["members"][0]["ports"] if group["members"] else {}
         for port in component.ports:
             if port.name not in ports or not (balances if port.published else own):
                 continue
