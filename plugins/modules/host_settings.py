@@ -83,7 +83,8 @@ from ansible_collections.rackspread.ha.plugins.module_utils.host import (
 HOSTS = "/etc/hosts"
 SYSCTL = "/etc/sysctl.d/60-rackspread.conf"
 KERNEL = "/proc/sys"
-BEGIN, END = "# rackspread: the hosts of the site, do not edit\n", "# rackspread: end\n"
+BEGIN = "# rackspread: the hosts of the site, do not edit\n"
+END = "# rackspread: end\n"
 
 
 def hosts_file(present: str, hosts: Mapping[str, str]) -> str:
