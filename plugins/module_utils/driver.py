@@ -95,6 +95,10 @@ class Driver:
         """What the running daemon says, within a few seconds; never raises for one that is dead."""
         return Live()
 
+    def last_words(self) -> str:
+        """Why the unit did not come up, by what it wrote last."""
+        return host.journal(self.instance.unit)
+
     # What it does. Each may be called again after it was cut short anywhere. All raise Failed.
 
     def form(self, intent: dict[str, Any]) -> None:
@@ -196,4 +200,4 @@ class Driver:
         try:
             host.systemctl(verb, unit, timeout=self.start_seconds)
         except host.Failed as error:
-            raise host.Failed(f"{unit} did not {verb}: {host.journal(self.instance.unit) or error}") from error
+            raise host.Failed(f"{unit} did not {verb}: {self.last_words() or error}") from error

@@ -15,7 +15,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import ssl
 import struct
 import time
@@ -28,6 +27,8 @@ from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, Driver, Found, Live
 ASK_SECONDS = 2.0
 ADMIT_SECONDS = 30.0
 """How long a cluster may call itself unhealthy before a member is added: after a removal it wants 5 s of connection."""
+STAY_SECONDS = 1.0
+"""A daemon that does not like its settings ends within milliseconds."""
 WAL_HEAD = 64 * 1024
 METADATA = 1
 """Type of the record, near the head of each WAL file, that names member and cluster (etcd's walpb and wal.go)."""
@@ -76,7 +77,8 @@ class Client:
 
     def members(self, certain: bool = False, seconds: float = ASK_SECONDS) -> list[dict[str, Any]]:
         """The cluster's members, `{ID, name, peerURLs, clientURLs}`; `certain` asks a majority for it."""
-        found: list[dict[str, Any]] = self.call("/v3/cluster/member/list", {"linearizable": certain}, seconds)["members"]
+        answer = self.call("/v3/cluster/member/list", {"linearizable": certain}, seconds)
+        found: list[dict[str, Any]] = answer["members"]
         return found
 
 
@@ -161,6 +163,21 @@ class Etcd(Driver):
         """The M of the group that a member of the cluster is."""
         return next((each for each in self.group["members"] if url(each, "peer") in member["peerURLs"]), None)
 
+    def last_words(self) -> str:
+        """The last complaint in etcd's log, which is JSON; or what the start guard or systemd said."""
+        lines = host.journal_lines(self.instance.unit, 40)
+        for line in reversed(lines):
+            if line.startswith("rackspread:"):
+                return line
+            if line.startswith("{"):
+                try:
+                    said = json.loads(line)
+                except ValueError:
+                    continue
+                if said.get("level") != "info":
+                    return ": ".join(str(said[key]) for key in ("msg", "error") if said.get(key))
+        return " | ".join(lines[-3:])
+
     # How voters come and go
 
     def form(self, intent: dict[str, Any]) -> None:
@@ -182,6 +199,7 @@ class Etcd(Driver):
         }
         host.write_atomic(self.instance.first_start, "".join(f"{key}={value}\n" for key, value in lines.items()))
         self.start()
+        host.remove(self.instance.first_start)  # there is a write-ahead log now, and etcd goes by that
 
     def admit(self, target: dict[str, Any]) -> dict[str, Any]:
         """Add a blank voter, and answer what it must be told of the cluster."""
@@ -226,31 +244,25 @@ class Etcd(Driver):
     # Start and leadership
 
     def start(self) -> None:
-        """Start the unit and wait until it takes part; ready it is only with a majority, which is not waited for."""
+        """Start the unit and wait until it stays; ready it is only with a majority, which is not waited for."""
         unit = self.instance.unit
         if host.unit(unit).broken:
             host.systemctl("reset-failed", f"{unit}.service")
         host.systemctl("start", "--no-block", f"{unit}.service")
         deadline = time.monotonic() + self.start_seconds
+        pid, since = 0, 0.0
         while True:
-            seen = host.unit(unit)
-            if seen.active == "active":
-                return
+            seen, now = host.unit(unit), time.monotonic()
             if seen.broken:
-                raise host.Failed(f"{unit}.service did not start: {host.journal(unit)}")
-            if seen.running and cluster_id(f"{self._folder}/member/wal") is not None and self._hears_peers():
+                raise host.Failed(f"{unit}.service did not start: {self.last_words()}")
+            if seen.pid != pid:
+                pid, since = seen.pid, now
+            stays = pid > 0 and now - since >= STAY_SECONDS
+            if seen.active == "active" or (stays and cluster_id(f"{self._folder}/member/wal")):
                 return
-            if time.monotonic() > deadline:
-                raise host.Failed(f"{unit}.service did not start within {self.start_seconds:g} s: {host.journal(unit)}")
+            if now > deadline:
+                raise host.Failed(f"{unit}.service did not start in {self.start_seconds:g} s: {self.last_words()}")
             time.sleep(0.3)
-
-    def _hears_peers(self) -> bool:
-        address = (self.member["address"], self.member["ports"]["peer"])
-        try:
-            socket.create_connection(address, timeout=ASK_SECONDS).close()
-        except OSError:
-            return False
-        return True
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership to the target, or to the voter after this one in the list."""

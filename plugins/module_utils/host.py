@@ -194,6 +194,11 @@ def systemctl(*words: str, timeout: float = 90) -> None:
 
 
 def journal(name: str, lines: int = 8) -> str:
-    """The last lines that a service wrote, joined into one line."""
-    said = run(["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={name}.service"], check=False)
-    return " | ".join(line.strip() for line in said.stdout.splitlines() if line.strip())
+    """The last lines that a service, or systemd about it, wrote since the boot, joined into one."""
+    return " | ".join(journal_lines(name, lines))
+
+
+def journal_lines(name: str, lines: int) -> list[str]:
+    """The last lines that a service, or systemd about it, wrote since the boot."""
+    command = ["journalctl", "--boot", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={name}.service"]
+    return [line.strip() for line in run(command, check=False).stdout.splitlines() if line.strip()]

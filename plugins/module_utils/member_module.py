@@ -83,7 +83,7 @@ class Member:
     def _detail(self, unit: host.Unit, *sentences: str) -> str:
         said = [sentence for sentence in sentences if sentence]
         if unit.broken:
-            said.append(f"{unit.name}.service failed: {host.journal(unit.name, 3)}")
+            said.append(f"{unit.name}.service failed: {self.driver.last_words()}")
         return "; ".join(said)
 
     # Acting. Each raises Failed where what was seen no longer fits.
