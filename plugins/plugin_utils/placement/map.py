@@ -16,7 +16,7 @@ GAP = "   "
 
 
 def render(topology: Mapping[str, Any], generation: int = 0, width: int = 100) -> str:
-    """Draw a topology.
+    """Draw a topology, and what would change.
 
     Args:
         topology: of a `Site`.
@@ -25,12 +25,16 @@ def render(topology: Mapping[str, Any], generation: int = 0, width: int = 100) -
 
     Returns lines of plain text, without a newline at the end.
     """
+    return f"{draw(topology, width)}\n\n{_changes(topology, generation)}"
+
+
+def draw(topology: Mapping[str, Any], width: int = 100) -> str:
+    """The topology alone, as `render` draws it."""
     heading = ", ".join(_count(len(topology[what]), what[:-1]) for what in ("racks", "hosts", "groups"))
     parts = [
         f"Site {topology['site']['name']}: {heading}. A star marks the preferred leader.",
         _racks(topology, width),
         _groups(topology["groups"]),
-        _changes(topology, generation),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -61,7 +65,7 @@ def _groups(groups: Mapping[str, Any]) -> str:
         published = [f"{port.name} {ports[port.name]}" for port in component.ports if port.published]
         members = " ".join(_starred(member["host"], member) for member in group["members"])
         rows.append([key, members, str(ports["main"]), ", ".join(published)])
-    return _side_by_side(list(zip(*rows, strict=True)))
+    return table(rows)
 
 
 def _changes(topology: Mapping[str, Any], generation: int) -> str:
@@ -72,6 +76,11 @@ def _changes(topology: Mapping[str, Any], generation: int) -> str:
         return f"Against the lock (generation {generation}): nothing changes."
     lines = [f"Against the lock (generation {generation}):", *(f"  {change['text']}" for change in changes)]
     return "\n".join([*lines, "Nothing else moves."])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equal length as aligned text."""
+    return _side_by_side(list(zip(*rows, strict=True)))
 
 
 def _side_by_side(columns: Sequence[Sequence[str]]) -> str:
