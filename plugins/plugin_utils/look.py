@@ -117,9 +117,12 @@ def _balancers(looks: Looks, topology: Mapping[str, Any]) -> Iterator[Refusal]:
         if len(networks) > 1:
             where = "; ".join(f"{', '.join(hosts)} in {network}" for network, hosts in networks.items())
             yield Refusal("RS-055", f"The balancers of {key} are in different networks: {where}.")
-        for vip in vips:
-            if len(networks) == 1 and vip.ip not in (network := next(iter(networks))):
-                yield Refusal("RS-055", f"The VIP {vip.ip} is not in {network}, the network of the balancers of {key}.")
+            continue
+        for network in networks:
+            for vip in vips:
+                if vip.ip not in network:
+                    sentence = f"The VIP {vip.ip} is not in {network}, the network of the balancers of {key}."
+                    yield Refusal("RS-055", sentence)
 
 
 def _folders(host: str, look: Look) -> Iterator[Refusal]:
