@@ -111,7 +111,7 @@ class Etcd(Driver):
         strange = sorted(entries - {"etcd"})
         if strange:
             return Found(LEFTOVERS, detail=f"{data} holds {', '.join(strange[:3])}")
-        if not entries or not os.listdir(self._folder):
+        if not os.path.isdir(self._folder) or not os.listdir(self._folder):
             return Found(EMPTY)
         cluster = cluster_id(f"{self._folder}/member/wal")
         if cluster is None:

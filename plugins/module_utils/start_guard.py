@@ -41,8 +41,8 @@ class Paths:
         self.staged = f"{self.folder}/staged"
         self.current = f"{self.folder}/current"
         self.previous = f"{self.folder}/previous"
-        self.first_start = f"{self.folder}/first_start.env"
         self.note = self.path(f"run/rackspread/{name}.json")
+        self.first_start = self.path(f"run/rackspread/{name}.first_start.env")
         self.lock = self.path(f"run/rackspread/{name}.lock")
 
     def path(self, absolute: str) -> str:

@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"r1h1": "198.18.12.11", "r2h1": "198.18.12.21", "r3h1": "198.18.12.31"}
 UNIT = "rackspread-etcd-voter1"
 DATA = "/srv/data/etcd_voter1"
-CONFIG = "/etc/rackspread/etcd_voter1"
 PKI = "/etc/rackspread/pki/etcd"
 TLS = f"--cacert={PKI}/ca.crt --cert={PKI}/tls.crt --key={PKI}/tls.key"
 
@@ -88,14 +87,14 @@ def pid(host: Any) -> str:
 
 def settings(host: Any) -> str:
     """What the voter's next start reads."""
-    text: str = host.file(f"{CONFIG}/current/etcd.env").content_string
+    text: str = host.file("/etc/rackspread/etcd_voter1/current/etcd.env").content_string
     return text
 
 
-def blank(host: Any) -> None:
-    """Take all that a disk holds away, as a file system that lost it; it is kept aside for `refill`."""
+def blank(host: Any, folder: str = DATA) -> None:
+    """Stop a voter and take its data away, as a file system does that lost it. It is kept in /srv/data/aside."""
     host.check_output(f"systemctl stop {UNIT}")
-    host.check_output(f"rm -rf /srv/data/aside && mv {DATA} /srv/data/aside && sync")
+    host.check_output(f"rm -rf /srv/data/aside && mv {folder} /srv/data/aside")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
@@ -155,7 +154,7 @@ def test_the_unit_is_confined(hosts: Any) -> None:
 
 def test_what_only_a_first_start_reads_is_gone(hosts: Any) -> None:
     for host in hosts.values():
-        assert not host.file(f"{CONFIG}/first_start.env").exists
+        assert not host.file("/run/rackspread/etcd_voter1.first_start.env").exists
         assert "ETCD_INITIAL_CLUSTER_STATE=existing" in settings(host)
 
 
@@ -209,7 +208,12 @@ def test_two_stopped_with_data_and_one_blank_are_started_and_repaired_never_form
 ) -> None:
     etcdctl(hosts["r1h1"], "put /test/kept still")
     formed = cluster(hosts["r1h1"])
-    blank(hosts["r2h1"])
+    blank(hosts["r2h1"], f"{DATA}/etcd")
+    hosts["r2h1"].check_output(f"install -d -o etcd -g etcd -m 700 {DATA}/etcd")
+    assert hosts["r2h1"].run(f"systemctl start {UNIT}").rc != 0, "with a marker and no data it forms and joins nothing"
+    hosts["r2h1"].check_output(f"systemctl stop {UNIT}")
+    assert not hosts["r2h1"].file(f"{DATA}/etcd/member/wal").exists
+    hosts["r2h1"].check_output(f"rm -rf {DATA}/etcd")
     for name in ("r1h1", "r3h1"):
         hosts[name].check_output(f"systemctl stop {UNIT}")
 

@@ -1,0 +1,83 @@
+"""What is read of a voter without its daemon, and how its cluster's members are told apart."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.etcd import Etcd, cluster_id
+from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
+
+# The first bytes of a write-ahead log that etcd 3.5.16 wrote as member ca6fdf42ce9e56d7... of cluster fc6819d1a280fc32.
+WAL = base64.b64decode(
+    "BAAAAAAAAIQIBBAAAAAAAB8AAAAAAACBCAEQ1riuSRoWCNe65LbZv++mygEQsviDlJq6hrT8AQAOAAAAAAAAgggFEPHNh6UPGgQIABAAAAB7AAAA",
+)
+MEMBERS = [
+    {"id": each, "host": f"r{each}h1", "rack": f"rack{each}", "address": address, "ports": {"main": 2379, "peer": 2480}}
+    for each, address in ((1, "198.18.12.11"), (2, "198.18.12.21"), (5, "fd00::31"))
+]
+
+
+@pytest.fixture
+def etcd(tmp_path: Path) -> Etcd:
+    instance = Instance.of("etcd_voter1", 1, "/srv/data", root=str(tmp_path))
+    return Etcd(instance, {"name": "etcd_voter1", "index": 1, "members": MEMBERS}, MEMBERS[0], {})
+
+
+def put(etcd: Etcd, path: str, content: bytes = b"") -> None:
+    file = Path(etcd.instance.data or "", path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def test_a_blank_disk_is_empty(etcd: Etcd) -> None:
+    assert etcd.find().state == "empty"
+    etcd.instance.claim("site", "formation")
+    assert etcd.find().state == "empty", "a marker alone is no data"
+    put(etcd, "lost+found/x")
+    Path(etcd.instance.data or "", "etcd").mkdir()
+    assert etcd.find().state == "empty"
+
+
+def test_foreign_files_are_leftovers(etcd: Etcd) -> None:
+    put(etcd, "PG_VERSION")
+    assert (etcd.find().state, "PG_VERSION" in etcd.find().detail) == ("leftovers", True)
+
+
+def test_a_first_start_that_was_cut_short_is_half_formed(etcd: Etcd) -> None:
+    put(etcd, "etcd/member/snap/db")
+    assert etcd.find().state == "half_formed"
+    put(etcd, "etcd/member/wal.tmp/0.wal", WAL)
+    assert etcd.find().state == "half_formed"
+    put(etcd, "etcd/member/wal/0000000000000000-0000000000000000.wal")
+    assert etcd.find().state == "half_formed", "a log without its head"
+
+
+def test_the_cluster_id_is_read_from_the_log(etcd: Etcd) -> None:
+    put(etcd, "etcd/member/wal/0000000000000000-0000000000000000.wal", WAL + bytes(4096))
+    found = etcd.find()
+    assert (found.state, found.cluster_id) == ("data", "fc6819d1a280fc32")
+
+
+@pytest.mark.parametrize("head", [b"", b"\0" * 64, WAL[:20], b"\xff" * 64])
+def test_what_is_no_log_has_no_cluster_id(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "0.wal").write_bytes(head)
+    assert cluster_id(str(tmp_path)) is None
+
+
+def counted(etcd: Etcd, *members: dict[str, Any], own: str = "11") -> list[int]:
+    return sorted(etcd._counted(list(members), own))
+
+
+def test_members_are_told_apart_by_their_peer_url(etcd: Etcd) -> None:
+    first = {"ID": "11", "name": "etcd_voter1-1", "peerURLs": ["https://198.18.12.11:2480"]}
+    unstarted = {"ID": "22", "peerURLs": ["https://198.18.12.21:2480"]}
+    fifth = {"ID": "55", "name": "etcd_voter1-5", "peerURLs": ["https://[fd00::31]:2480"]}
+    stranger = {"ID": "66", "name": "who", "peerURLs": ["https://198.18.12.66:2480"]}
+    assert counted(etcd, first, unstarted, fifth, stranger) == [1, 2, 5]
+    assert counted(etcd, first, own="12") == [], "the cluster counts the one that this was before it lost its disk"
+    assert list(etcd._listed([first, unstarted, fifth])) == [
+        "etcd_voter1-1=https://198.18.12.11:2480",
+        "etcd_voter1-2=https://198.18.12.21:2480",
+        "etcd_voter1-5=https://[fd00::31]:2480",
+    ]
