@@ -201,12 +201,13 @@ def run_denied(command: list[str]) -> tuple[int, str]:
     The unit lives on when this process is killed, and systemd puts the policy back however the command ends.
     """
     write_atomic(f"{RUN}/packages-policy.sh", POLICY_SCRIPT)
+    write_atomic(LOG, "")
     ran = run(
         [
             "systemd-run", "--quiet", "--collect", "--wait", f"--unit={TRANSIENT}.service",
             f"--property=ExecStartPre=/bin/sh -e {RUN}/packages-policy.sh deny",
             f"--property=ExecStopPost=/bin/sh -e {RUN}/packages-policy.sh allow",
-            f"--property=StandardOutput=truncate:{LOG}", f"--property=StandardError=file:{LOG}",
+            f"--property=StandardOutput=append:{LOG}", "--property=StandardError=inherit",
             *(f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()),
             *command,
         ],
@@ -237,18 +238,18 @@ def install(names: list[str], held: bool, deadline: float) -> None:
         run_denied(["dpkg", *KEEP_FILES, "--configure", "-a"])
         status, output = apt([*arguments, *names], deadline)
     if status != 0:
-        status, output = apt(["update", "--error-on=any"], deadline)
-        if status != 0:
-            raise Failed(f"apt-get update failed: {errors_of(output)}")
+        # A source that is not needed may fail: what counts is whether the packages can be installed afterwards.
+        _status, updated = apt(["update"], deadline)
         status, output = apt([*arguments, *names], deadline)
-    if status != 0:
-        raise Failed(f"apt-get could not install {' '.join(names)}: {errors_of(output)}")
+        if status != 0:
+            why = " ".join(dict.fromkeys(complaints(updated) + complaints(output)))
+            raise Failed(f"apt-get could not install {' '.join(names)}: {why}")
 
 
-def errors_of(output: str) -> str:
-    """What apt-get complains of, or the end of what it said."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return " ".join([line for line in lines if line.startswith(("E:", "dpkg: error"))] or lines[-5:])
+def complaints(output: str) -> list[str]:
+    """The lines in which apt-get and dpkg say what went wrong."""
+    lines = [line.strip() for line in output.splitlines()]
+    return [line for line in lines if line.startswith(("E:", "Error:", "dpkg: error"))]
 
 
 def mask(units: list[str]) -> None:
@@ -315,6 +316,9 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             if holds:
                 run(["apt-mark", "hold", *holds])
         after = installed_packages(known)
+        unheld = [name for name in holds if name not in after or not after[name].held]
+        if unheld:
+            raise Failed(f"{', '.join(unheld)} can't be held, not being installed: take it out of `hold`")
 
     masked = set(params["mask"])
     texts = describe(before, masked.difference(units)), describe(after, masked)

@@ -260,6 +260,8 @@ def test_packages_start_nothing_and_a_killed_run_leaves_nothing_behind(lab: Any,
         assert host.check_output("apt-mark showhold") == "haproxy"
         assert host.file("/etc/haproxy/t.cfg").content_string == "# first\n"
         assert "changed: false" in module(lab, "client", "packages", wanted).stdout
+        refused = module(lab, "client", "packages", {"names": ["no-such-package"]})
+        assert "E: Unable to locate package no-such-package" in refused.stdout
         assert policy.content_string == own
     finally:
         host.run("systemctl stop t-lock; apt-mark unhold haproxy; apt-get -y purge haproxy; rm /usr/sbin/policy-rc.d")
