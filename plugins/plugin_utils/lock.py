@@ -138,20 +138,25 @@ def read(path: str | os.PathLike[str]) -> Lock:
         raise Refusal("RS-032", f"{path} is not a lock ({type(error).__name__}: {error}).", path=path) from error
 
 
-def write(path: str | os.PathLike[str], lock: Lock) -> Lock:
+def write(path: str | os.PathLike[str], lock: Lock, replaces: int | None = None) -> Lock:
     """Put a lock in the place of the one that it was read from, and return it with its new generation.
 
-    Writes nothing where the file says the same already, and puts counters right that lag behind the groups. Raises
-    Refusal RS-030 where another run has written meanwhile.
+    Writes nothing where the file says the same already, and puts counters right that lag behind the groups.
+
+    Args:
+        path: of the file.
+        lock: what it shall say.
+        replaces: the generation that the file has, where that is not the lock's own: of one made anew.
+
+    Raises Refusal RS-030 where another run has written meanwhile.
     """
     path, lock = Path(path), _counted(lock)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(path.parent) as folder:
         present = read(path)
-        if present.generation != lock.generation:
-            raise Refusal(
-                "RS-030", f"{path} is at generation {present.generation}, and this run began at {lock.generation}."
-            )
+        expected = lock.generation if replaces is None else replaces
+        if present.generation != expected:
+            raise Refusal("RS-030", f"{path} is at generation {present.generation}, and this run began at {expected}.")
         if present == lock:
             return lock
         written = replace(lock, generation=lock.generation + 1)

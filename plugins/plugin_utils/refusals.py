@@ -95,14 +95,21 @@ REFUSALS: dict[str, Row] = {
         "The lock can't be read",
         "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it.",
     ),
+    "RS-033": Row(
+        "A host could not be asked before the first lock",
+        "Make {hosts} reachable, or take them out of the inventory for now: nobody else can tell whether they"
+        " belong to a site already.",
+    ),
     # 040-049: secrets and lock over a living site
     "RS-040": Row(
         "A formed service's secrets or CA are gone",
-        "Put {path} back from where the site's `.rackspread` folder is kept (another clone, the backup). A new one would lock the living members out.",
+        "Put {path} back from where the site's `.rackspread` folder is kept (another clone, the backup). A new"
+        " one would lock the living members out.",
     ),
     "RS-041": Row(
         "A host trusts another CA",
-        "Run with the `.rackspread/pki/{service}` folder by which {host} was built. If the host was another site's, remove {path} there first.",
+        "Run with the `.rackspread/pki/{service}` folder by which {host} was built. If the host was another"
+        " site's, remove {path} there first.",
     ),
     "RS-042": Row("A file of the site's secrets or CAs can't be read", "Restore {path} from its last good copy."),
     "RS-043": Row("A secret is nowhere", "Set {given}, or run site.yml, which makes what is missing."),
@@ -115,6 +122,17 @@ REFUSALS: dict[str, Row] = {
         "No folder for the site's state",
         "Run for hosts of an inventory that is a file or a folder (`-i inventories/lab`).",
     ),
+    "RS-047": Row(
+        "No lock over a living site",
+        "Put the site's `.rackspread` folder back beside the inventory. If only lock.yml is lost, relock.yml"
+        " rebuilds it.",
+    ),
+    "RS-048": Row(
+        "A host remembers otherwise than the lock",
+        "Run with the latest `.rackspread` folder of the site. If it is the latest: is {host} a host of another site?"
+        " relock.yml rebuilds a lock from what all hosts remember.",
+    ),
+    "RS-049": Row("The lock can't be rebuilt", "Put the site's `.rackspread` folder back from where it is kept."),
     # 050-059: hosts as they were found
     "RS-050": Row("Another release than the roles are made for", "Install Debian 13 on {host}."),
     "RS-051": Row(
@@ -159,15 +177,16 @@ REFUSALS: dict[str, Row] = {
     # 060-079: the formation of a group
     "RS-060": Row(
         "Data of another cluster or site",
-        "Look at {hosts} what it is. If nobody needs it, remove it there by hand; a run never does. Living clusters are not adopted yet.",
+        "Look at {hosts} what it is. If nobody needs it, remove it there by hand; a run never does. Living"
+        " clusters are not adopted yet.",
     ),
     "RS-061": Row(
         "A member can't be reached", "Nothing in the group is changed. Make {hosts} reachable and run again."
     ),
     "RS-062": Row(
         "A volume is not mounted",
-        "Mount it on {hosts} and run again. A replaced disk is taken for the lost one when its file system is given that"
-        " UUID (tune2fs -U, xfs_admin -U).",
+        "Mount it on {hosts} and run again. A replaced disk is taken for the lost one when its file system is given"
+        " that UUID (tune2fs -U, xfs_admin -U).",
     ),
     "RS-063": Row(
         "Files where a member's data should go",
@@ -175,7 +194,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-064": Row(
         "Begun under different intents",
-        "Restore the lock by which the group was begun. Nothing was ever formed, so the half-formed data on {hosts} may also be removed by hand.",
+        "Restore the lock by which the group was begun. Nothing was ever formed, so the half-formed data on"
+        " {hosts} may also be removed by hand.",
     ),
     "RS-065": Row(
         "No majority or leader that could take a member in",
@@ -183,11 +203,13 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-066": Row(
         "All disks of a formed group are blank",
-        "Mount the data volumes of {hosts} and run again. If the data is lost, restore it: only a restore begins such a group anew.",
+        "Mount the data volumes of {hosts} and run again. If the data is lost, restore it: only a restore begins"
+        " such a group anew.",
     ),
     "RS-067": Row(
         "More than one member lost its data",
-        "Bring back the disk of at least one of {hosts}, or restore the group. Members are replaced one at a time only.",
+        "Bring back the disk of at least one of {hosts}, or restore the group. Members are replaced one at a"
+        " time only.",
     ),
     "RS-068": Row(
         "A member does not join", "See the journal of its unit on {hosts}; run again when the reason is gone."
@@ -208,7 +230,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-082": Row(
         "A member came up neither with the new nor with the old",
-        "See the journal of its unit on {hosts}. No other member was touched. Correct the setting and run again: a broken member comes first.",
+        "See the journal of its unit on {hosts}. No other member was touched. Correct the setting and run again:"
+        " a broken member comes first.",
     ),
     "RS-084": Row(
         "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
