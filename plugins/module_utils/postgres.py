@@ -32,6 +32,9 @@ ASIDE = "pgdata.unfinished-"
 MOVED = (ASIDE, "pgdata.failed")
 """Beginnings of the names of what was moved out of the way, here or by Patroni."""
 
+OWN_STATE = "/health"
+"""The path that tells most: the same as /patroni, which asks a Postgres that is down again and again before it answers."""
+
 UNDO = "rackspread_undo"
 """A key in the cluster's configuration that Patroni ignores: the patch that takes back what `settle` changed last."""
 
@@ -109,7 +112,7 @@ class Postgres(Driver):
     def ask(self) -> Live:
         """What the own Patroni says of itself and of the cluster."""
         try:
-            own = self.rest.get("/patroni")
+            own = self.rest.get(OWN_STATE)
             config = self.rest.get("/config")
             seen = patroni.view(self.rest.get("/cluster"), self.group["members"], patroni.synchronous(config))
         except patroni.NoAnswer as error:
@@ -123,7 +126,7 @@ class Postgres(Driver):
             in_sync=seen.in_sync,
             pending_restart=bool(own.get("pending_restart")),
             leader_first=patroni.lowered(own.get("pending_restart_reason") or {}),
-            unsettled=bool(self._wanted(config)) or (UNDO in config and not seen.pending),
+            unsettled=bool(self._wanted(config)),
             detail="; ".join(filter(None, ("" if running else f"Postgres is {own.get('state')}", seen.detail))),
         )
 
@@ -187,6 +190,7 @@ class Postgres(Driver):
         if need == "nothing" and self.ask().pending_restart:
             host.write_atomic(self._restarted, "")
             self._restart_postgres()
+            self._forget_undo()
         else:
             host.remove(self._restarted)
             super().activate()
@@ -229,14 +233,12 @@ class Postgres(Driver):
 
     def settle(self) -> None:
         """Give the cluster the configuration that is asked for, and remember there how to take it back."""
+        self._forget_undo()
         config = self._config()
         patch = self._wanted(config)
         if not patch:
-            if UNDO in config and not self._view(config).pending:
-                self._patch({UNDO: None})
             return
-        undo = patroni.inverse(config, patch)
-        self._patch({**patch, UNDO: patroni.merged(undo, config.get(UNDO) or {})})
+        self._patch({**patch, UNDO: patroni.merged(patroni.inverse(config, patch), config.get(UNDO) or {})})
         changed = (patch.get("postgresql") or {}).get("parameters") or {}
         if changed.keys() & set(patroni.CLUSTER_PARAMETERS) - {"wal_keep_size"}:
             self._await_pending(3 * int(config.get("loop_wait", 10)) + 5)
@@ -303,7 +305,7 @@ class Postgres(Driver):
         deadline = time.monotonic() + self.start_seconds
         while time.monotonic() < deadline:
             try:
-                state = self.rest.get("/patroni").get("state")
+                state = self.rest.get(OWN_STATE).get("state")
             except patroni.NoAnswer:
                 state = None
             if state in ("running", "creating replica"):
@@ -321,11 +323,16 @@ class Postgres(Driver):
         except FileNotFoundError:
             return None
 
+    def _forget_undo(self) -> None:
+        """Once nobody else waits for a restart, what was settled has come to stay."""
+        if UNDO in self._config() and not set(self._view().pending) - {self.member["id"]}:
+            self._patch({UNDO: None})
+
     def _await_pending(self, seconds: float) -> None:
         """Wait until every member says that it waits for a restart; each looks into etcd at its own pace."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            seen = self._view({})
+            seen = self._view()
             if seen.counted and set(seen.counted) <= set(seen.pending):
                 return
             time.sleep(self.poll_seconds)
@@ -347,9 +354,9 @@ class Postgres(Driver):
         except patroni.NoAnswer as error:
             raise host.Failed(str(error)) from error
 
-    def _view(self, config: dict[str, Any]) -> patroni.View:
+    def _view(self) -> patroni.View:
         try:
-            return patroni.view(self.rest.get("/cluster"), self.group["members"], patroni.synchronous(config))
+            return patroni.view(self.rest.get("/cluster"), self.group["members"])
         except patroni.NoAnswer:
             return patroni.View()
 
