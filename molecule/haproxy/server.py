@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A server behind the balancers: it says who it is over TCP, and over HTTPS which role it has (the word in /run/server/role)."""
+"""A server behind the balancers: over TCP it says who it is, over HTTPS its role (in /run/server/role)."""
 
 import http.server
 import pathlib
@@ -16,18 +16,18 @@ ROLE = pathlib.Path("/run/server/role")
 class Rest(http.server.BaseHTTPRequestHandler):
     """Answers OPTIONS as Patroni does: 200 where the role asked for is its own, 503 where it is not."""
 
-    def do_OPTIONS(self):
+    def do_OPTIONS(self) -> None:
         self.send_response(200 if self.path == f"/{ROLE.read_text().strip()}" else 503)
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """Say nothing: the balancers ask often."""
 
 
 class Echo(socketserver.StreamRequestHandler):
     """Says its name, then everything that it is told."""
 
-    def handle(self):
+    def handle(self) -> None:
         self.wfile.write(f"{NAME}\n".encode())
         for line in self.rfile:
             self.wfile.write(line)
