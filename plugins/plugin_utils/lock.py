@@ -10,6 +10,7 @@ it; site.yml writes it before the first act on a group, whole groups at a time.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -163,7 +164,8 @@ def write(path: str | os.PathLike[str], lock: Lock, replaces: int | None = None)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("w", encoding="utf-8") as file:
             file.write("# Where the members of this site are. Written by rackspread; keep it with the inventory.\n")
-            yaml.dump(written.to_dict(), file, Dumper=_DUMPER, sort_keys=True, default_flow_style=None, width=200)
+            plain = json.loads(json.dumps(written.to_dict()))  # Ansible's strings are a type that YAML does not know
+            yaml.dump(plain, file, Dumper=_DUMPER, sort_keys=True, default_flow_style=None, width=200)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
