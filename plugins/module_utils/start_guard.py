@@ -174,4 +174,4 @@ def main(name: str, root: str = "/") -> str | None:
 if __name__ == "__main__":
     why = main(sys.argv[1])
     if why:
-        sys.exit(f"rackspread: {sys.argv[1]} is not started: {why}.")
+        raise SystemExit(f"rackspread: {sys.argv[1]} is not started: {why}.")
