@@ -69,7 +69,17 @@ class ActionModule(ActionBase):
                 raise Refusal("RS-033", sentence, hosts=", ".join(absent))
         if refusals := living.compare(lock, records):
             raise AnsibleActionFail("\n".join(str(refusal) for refusal in refusals))
+        self._provide(site, records, variables)
         return locks.merge(lock, site.placement)
+
+    def _provide(self, site: Site, records: living.Records, variables: Mapping[str, Any]) -> None:
+        """Make the secrets and authorities that the site's services have not got yet, never over a living one."""
+        services = dict.fromkeys(group["service"] for group in site.topology["groups"].values())
+        inventory = Path(site.state).parent
+        dry = bool(self._task.check_mode)
+        given = self._templar.template(variables.get(secrets.GIVEN) or {})
+        secrets.ensure_secrets(inventory, services, records, given, dry=dry)
+        pki.ensure_ca(inventory, [service for service in services if service in USES], records, site.name, dry=dry)
 
     def _rebuilt(self, site: Site, lock: Lock, variables: Mapping[str, Any]) -> Lock:
         """The lock made anew of what all hosts remember."""
