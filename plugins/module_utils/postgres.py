@@ -33,7 +33,7 @@ MOVED = (ASIDE, "pgdata.failed")
 """Beginnings of the names of what was moved out of the way, here or by Patroni."""
 
 OWN_STATE = "/health"
-"""The path that tells most: the same as /patroni, which asks a Postgres that is down again and again before it answers."""
+"""It tells the same as /patroni, which asks a Postgres that is down again and again before it answers."""
 
 UNDO = "rackspread_undo"
 """A key in the cluster's configuration that Patroni ignores: the patch that takes back what `settle` changed last."""
@@ -125,7 +125,7 @@ class Postgres(Driver):
             members=seen.counted,
             in_sync=seen.in_sync,
             pending_restart=bool(own.get("pending_restart")),
-            leader_first=patroni.lowered(own.get("pending_restart_reason") or {}),
+            leader_first=seen.leader == me and patroni.lowered(own.get("pending_restart_reason") or {}),
             unsettled=bool(self._wanted(config)),
             detail="; ".join(filter(None, ("" if running else f"Postgres is {own.get('state')}", seen.detail))),
         )
