@@ -13,8 +13,8 @@ version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
   - One step of a balancer's HAProxy on its own host, starting or taking what is staged.
-  - It counts as serving where its admin socket answers, and as the leader where its host holds a virtual address. Before
-    a restart it gives its addresses away; a reload keeps every session.
+  - It counts as serving where its admin socket answers, and as the leader where its host holds a virtual address.
+  - Before a restart it gives its addresses away; a reload keeps every session.
 extends_documentation_fragment: [rackspread.ha.member]
 """
 

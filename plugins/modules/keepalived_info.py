@@ -12,8 +12,8 @@ short_description: Look at keepalived on a balancer
 version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
-  - Tells whether keepalived of each balancer on a host runs and serves, and whether it holds a virtual address. It changes
-    nothing.
+  - Tells whether keepalived of each balancer on a host runs, and whether it holds a virtual address.
+  - It changes nothing.
 extends_documentation_fragment: [rackspread.ha.member.info]
 """
 
