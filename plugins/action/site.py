@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         """The lock made anew of what all hosts remember."""
         records, absent = self._ask(site, variables)
         if absent:
-            raise Refusal("RS-049", f"{', '.join(absent)} can't be asked: {next(iter(absent.values()))}.")
+            raise _unasked("The lock can't be rebuilt", absent)
         rebuilt = living.rebuild(records)
         if lock.site_id not in (None, rebuilt.site_id):
             raise Refusal("RS-049", f"The lock is of the site {lock.site_id}, and the hosts of {rebuilt.site_id}.")
@@ -114,3 +114,9 @@ class ActionModule(ActionBase):
         answers = dict(zip(site.hosts, Remote(self, variables).run(calls), strict=True))
         absent = {host: answer.message for host, answer in answers.items() if answer.unreachable or answer.failed}
         return {host: answers[host].result["info"]["record"] for host in answers if host not in absent}, absent
+
+
+def _unasked(why: str, absent: Mapping[str, str]) -> Refusal:
+    """A lock is only made of what every host said."""
+    hosts = ", ".join(absent)
+    return Refusal("RS-033", f"{why}: {hosts} could not be asked ({next(iter(absent.values()))}).", hosts=hosts)

@@ -96,7 +96,7 @@ REFUSALS: dict[str, Row] = {
         "Restore {path} from its last good copy, or rebuild it with relock.yml. Do not remove it.",
     ),
     "RS-033": Row(
-        "A host could not be asked before the first lock",
+        "A host could not be asked before a lock is made",
         "Make {hosts} reachable, or take them out of the inventory for now: nobody else can tell whether they"
         " belong to a site already.",
     ),

@@ -191,7 +191,8 @@ def _open(action: ActionBase, variables: dict[str, Any]) -> _Lane:
     play_context = play_context.set_task_and_variable_override(task=task, variables=variables, templar=templar)
     play_context.post_validate(templar=templar)
 
-    kind = setting("ansible_connection", task.connection)
+    # `connection: local` of a play is meant for the play's own host: never take another one for this machine.
+    kind = setting("ansible_connection", constants.DEFAULT_TRANSPORT if task.connection == "local" else task.connection)
     connection = connection_loader.get(
         kind, play_context, new_stdin=None, task_uuid=task._uuid, ansible_playbook_pid=str(os.getppid())
     )
