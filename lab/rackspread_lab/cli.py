@@ -46,7 +46,8 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _down(args: argparse.Namespace) -> int:
-    print(f"{args.lab} is down." if lifecycle.down(args.lab, _say(args.lab)) else f"{args.lab} was not up.")
+    for name in lab_names() if args.all else [args.lab]:
+        print(f"{name} is down." if lifecycle.down(name, _say(name)) else f"{name} was not up.")
     return 0
 
 
@@ -160,7 +161,8 @@ def _parser() -> Parser:
     a_command = ("command", {"metavar": "CMD", "nargs": argparse.REMAINDER})
     definition = {"metavar": "DEFINITION.toml", "nargs": "?", "type": Path, "default": DEMO}
     verb("up", _up, "bring a lab up", ("definition", definition))
-    verb("down", _down, "take the lab down; the last one puts the machine back as it was")
+    every = ("--all", {"action": "store_true", "help": "every lab that is there"})
+    verb("down", _down, "take the lab down; the last one puts the machine back as it was", every)
     verb("status", _status, "show the lab's hosts")
     verb("list", _list, "show the labs that are there")
     verb("ssh", _ssh, "a shell on a host, or one command", a_host, a_command)
@@ -190,6 +192,7 @@ def main() -> int:
     os.umask(0o022)
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGHUP, _interrupted)
     try:

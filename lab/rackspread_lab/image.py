@@ -17,6 +17,7 @@ from pathlib import Path
 from . import network, packages
 from .cgroup import Cgroup
 from .definition import DEBIAN, USER
+from .errors import LabError
 from .process import run
 from .state import Lab, locked
 
@@ -63,7 +64,11 @@ MASKED = [
     "systemd-udevd.service",
 ]
 """Units that have nothing to do in a host of the lab."""
-BUILDER = Cgroup(".images")
+
+
+def _builder(cache: Path) -> Cgroup:
+    """Return the control group of whoever builds images in a cache folder: whoever holds the lock of its images."""
+    return Cgroup(f".images-{_digest(cache)}")
 
 
 def _tree() -> Iterator[tuple[str, int, bytes]]:
@@ -108,6 +113,8 @@ def _layer_setup(names: list[str]) -> str:
     Debian's etcd-server forms a cluster of one when it starts, postgresql-common makes a cluster when it is installed.
     """
     return f"""
+        enabled() {{ systemctl --root=/ list-unit-files --state=enabled --no-legend | cut -d' ' -f1 | sort; }}
+        enabled >/tmp/enabled
         printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
         mkdir -p /etc/postgresql-common/createcluster.d
@@ -119,6 +126,7 @@ def _layer_setup(names: list[str]) -> str:
         rmdir --ignore-fail-on-non-empty /etc/postgresql-common/createcluster.d
         [ ! -d /etc/postgresql-common ] || rmdir --ignore-fail-on-non-empty /etc/postgresql-common
         rm -rf /var/lib/etcd/*
+        enabled | comm -13 /tmp/enabled - | xargs --no-run-if-empty systemctl --root=/ disable --quiet
         apt-cache gencaches
     """
 
@@ -142,7 +150,11 @@ def _chroot(lab: Lab, root: Path, script: str, overlay: str = "") -> None:
         "LC_ALL=C.UTF-8",
         f"http_proxy={packages.door(lab)}",
     ]
-    run(*BUILDER.wrap(*network.inside(lab), *isolated, *environment, "/bin/sh", "-c", outer, script))
+    run(
+        *_builder(lab.cache)
+        .create()
+        .wrap(*network.inside(lab), *isolated, *environment, "/bin/sh", "-c", outer, script)
+    )
 
 
 def _build_base(lab: Lab, target: Path) -> None:
@@ -158,7 +170,7 @@ def _build_base(lab: Lab, target: Path) -> None:
         "--skip=cleanup/apt/lists",
         DEBIAN, target, *packages.sources().lines,
     ]  # fmt: skip
-    run(*BUILDER.wrap(*command))
+    run(*_builder(lab.cache).create().wrap(*command))
     for path, mode, content in _tree():
         file = target / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -173,9 +185,6 @@ def _build_layer(lab: Lab, base: Path, names: list[str], target: Path) -> None:
         folder.mkdir(parents=True)
     overlay = f"lowerdir={base},upperdir={target},workdir={parts['work']},volatile"
     _chroot(lab, parts["root"], _layer_setup(names), overlay)
-    for link in target.glob("etc/systemd/system/*.*/*"):  # what the packages enabled: the roles' own matter
-        if link.is_symlink() and link.parent.suffix in (".wants", ".requires"):
-            link.unlink()
     for folder in parts.values():
         shutil.rmtree(folder)
 
@@ -192,31 +201,34 @@ def _cached(lab: Lab, name: str, say: Callable[[str], None], what: str, build: C
     with locked(folder / ".lock"):
         if image.is_dir():  # another lab built it while we waited
             return image
-        clear_unfinished(folder)
+        _clear_unfinished(lab.cache)
         say(f"building {what}, for the first time")
         aside = folder / f".making-{name}"
-        BUILDER.create()
         try:
-            build(aside)
+            try:
+                build(aside)
+            except LabError as error:  # a mirror that stumbles once must not end the run
+                say(f"building it once more: {error}")
+                _clear_unfinished(lab.cache)
+                build(aside)
             aside.rename(image)
         finally:
-            clear_unfinished(folder)
+            _clear_unfinished(lab.cache)
     return image
 
 
-def clear_unfinished(folder: Path) -> None:
+def _clear_unfinished(cache: Path) -> None:
     """End a killed builder's processes and remove what it made. The caller holds the images' lock."""
-    BUILDER.remove()
-    for aside in folder.glob(".making-*"):
+    _builder(cache).remove()
+    for aside in (cache / "images").glob(".making-*"):
         shutil.rmtree(aside)
 
 
 def clear_if_idle(cache: Path) -> None:
     """Do that unless somebody is building."""
-    folder = cache / "images"
-    with locked(folder / ".lock", wait=False) as got:
-        if got:
-            clear_unfinished(folder)
+    with locked(cache / "images/.lock", wait=False) as free:
+        if free:
+            _clear_unfinished(cache)
 
 
 def layers(lab: Lab, say: Callable[[str], None]) -> list[str]:

@@ -17,10 +17,10 @@ from pathlib import Path
 from .cgroup import Cgroup, hierarchy
 from .errors import LabError
 from .process import run
-from .state import RUN
+from .state import RUN, boot_id
 
 COMMANDS = {
-    "blkid": "util-linux",
+    "apt-get": "apt",
     "ip": "iproute2",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
@@ -141,12 +141,21 @@ def _read_settings() -> dict[str, str]:
     return found
 
 
+def _saved_settings() -> dict[str, str] | None:
+    """Return what was written down since the machine booted, or None."""
+    try:
+        saved = json.loads(SETTINGS.read_text())
+    except FileNotFoundError:
+        return None
+    return saved["values"] if saved["boot"] == boot_id() else None
+
+
 def save_settings() -> None:
     """Write the kernel settings down as they are before the first lab; then make room for the hosts' use of inotify."""
-    if not SETTINGS.exists():
+    if _saved_settings() is None:
         SETTINGS.parent.mkdir(parents=True, exist_ok=True)
         aside = SETTINGS.with_suffix(".new")
-        aside.write_text(json.dumps(_read_settings()))
+        aside.write_text(json.dumps({"boot": boot_id(), "values": _read_settings()}))
         aside.rename(SETTINGS)
     instances = Path("/proc/sys/fs/inotify/max_user_instances")
     if int(instances.read_text()) < INOTIFY_INSTANCES:
@@ -155,11 +164,9 @@ def save_settings() -> None:
 
 def restore_settings() -> None:
     """Put back every kernel setting that differs from what was written down before the first lab."""
-    if not SETTINGS.exists():
-        return
     now = _read_settings()
-    for path, value in json.loads(SETTINGS.read_text()).items():
+    for path, value in (_saved_settings() or {}).items():
         if now.get(path, value) != value:
             with contextlib.suppress(OSError):  # a few take no value that they themselves show
                 Path(path).write_text(value)
-    SETTINGS.unlink()
+    SETTINGS.unlink(missing_ok=True)

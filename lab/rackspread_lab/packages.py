@@ -140,20 +140,29 @@ def serve(lab: Lab) -> None:
     group = Cgroup(".packages")
     if group.populated and _answers(SOCKET):
         return
-    group.remove()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    SOCKET.unlink(missing_ok=True)
     (lab.cache / "packages").mkdir(parents=True, exist_ok=True)
     (FOLDER / "nginx.conf").write_text(_configuration(lab.cache))
     log = FOLDER / "error.log"
-    log.write_text("")
-    group.create()
-    spawn(group.wrap("nginx", "-p", FOLDER, "-e", log, "-c", FOLDER / "nginx.conf"), str(log))
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(SOCKET):
-        if time.monotonic() > deadline or "[emerg]" in log.read_text():
+    while not _start(group, log, deadline):  # nginx ends when a name can't be resolved; the next moment it may be
+        if time.monotonic() > deadline:
             raise LabError(f"The package cache (nginx) doesn't start. It said: {log.read_text()[-1000:].strip()}")
+        time.sleep(1)
+
+
+def _start(group: Cgroup, log: Path, deadline: float) -> bool:
+    """Start nginx anew; return whether it came to listen."""
+    group.remove()
+    group.create()
+    SOCKET.unlink(missing_ok=True)
+    log.write_text("")
+    spawn(group.wrap("nginx", "-p", FOLDER, "-e", log, "-c", FOLDER / "nginx.conf"), str(log))
+    while not _answers(SOCKET):
         time.sleep(0.02)
+        if "[emerg]" in log.read_text() or time.monotonic() > deadline:
+            return False
+    return True
 
 
 def stop() -> None:

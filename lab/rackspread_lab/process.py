@@ -18,7 +18,10 @@ def run(*command: object, stdin: str = "", check: bool = True) -> str:
         LabError: it failed and ``check`` is set; with the command and what it said.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"The command {words[0]} is not here. Install its package.") from error
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing")[-2000:]
         raise LabError(f"`{' '.join(words)}` failed with {done.returncode}. It said: {said}")
