@@ -63,10 +63,7 @@ class ActionModule(ActionBase):
         if lock.site_id is None or records is None:
             records, absent = self._ask(site, variables)
             if absent and lock.site_id is None:
-                sentence = (
-                    f"There is no lock yet, and {', '.join(absent)} can't be asked: {next(iter(absent.values()))}."
-                )
-                raise Refusal("RS-033", sentence, hosts=", ".join(absent))
+                raise _unasked("There is no lock yet", absent)
         if refusals := living.compare(lock, records):
             raise AnsibleActionFail("\n".join(str(refusal) for refusal in refusals))
         self._provide(site, records, variables)
