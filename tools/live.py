@@ -1,0 +1,424 @@
+"""The demo as seen from outside: its lab, runs of its playbooks, who leads what, and clients that count.
+
+Shared by tools/demo, tools/measure and the tests, which stand in the same lab and ask the same questions.
+"""
+
+# tools/demo runs before the virtual environment exists: the standard library only, but for what says so.
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB = ROOT / "lab/lab"
+INVENTORY = ROOT / "inventories/lab"
+STATE = INVENTORY / ".rackspread"
+VIP = "198.18.0.100"
+USER = DATABASE = "rackspread"
+CLIENT_FOLDER = "/home/operator/probes"
+
+Group = dict[str, Any]
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 120, pause: float = 1) -> Any:
+    """Wait for something to be true, and return it. Raises TimeoutError that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(pause)
+    return found
+
+
+# The lab
+
+
+def lab(*words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A verb of the lab `demo`. Raises RuntimeError with what it said where it failed."""
+    done = subprocess.run([LAB, *words], capture_output=True, text=True, check=False, input=stdin or "")
+    if check and done.returncode:
+        raise RuntimeError(f"lab {' '.join(words[:3])}: {done.stdout}{done.stderr}")
+    return done
+
+
+def root(host: str, command: str, check: bool = True) -> str:
+    """A shell command as root at a host's console, which no cut takes away; what it printed."""
+    return lab("console", host, "sh", "-c", command, check=check).stdout.strip()
+
+
+def client(command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """A shell command on the client, as its ordinary user."""
+    return lab("ssh", "client", command, check=check)
+
+
+def memory() -> float:
+    """What all processes of the lab take, in MiB: the sum of their proportional sets (Pss)."""
+    sys.path.insert(0, str(ROOT / "lab"))
+    from rackspread_lab.cgroup import Cgroup
+
+    total = 0
+    for pid in Cgroup("demo").pids():
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+            total += int(found[1]) if found else 0
+    return total / 1024
+
+
+# Runs
+
+
+@dataclass
+class Run:
+    """A run of ansible-playbook: its exit code, seconds, output, and by host the numbers of its recap."""
+
+    code: int
+    seconds: float
+    output: str
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """The hosts on which something was changed, with the number of tasks that did."""
+        return {host: row["changed"] for host, row in self.recap.items() if row["changed"]}
+
+
+def play(
+    playbook: str | Path = "site.yml",
+    *options: str,
+    inventory: Path = INVENTORY,
+    seconds: float = 900,
+    **environment: str,
+) -> Run:
+    """Run a playbook of the tree (or one by its whole path) to its end."""
+    began = time.monotonic()
+    done = subprocess.run(
+        playbook_command(playbook, *options, inventory=inventory),
+        cwd=ROOT, env=ansible_environment() | environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False,
+    )  # fmt: skip
+    return Run(done.returncode, time.monotonic() - began, done.stdout, recap(done.stdout))
+
+
+def playbook_command(playbook: str | Path, *options: str, inventory: Path = INVENTORY) -> list[str]:
+    """The command line of a run."""
+    return ["ansible-playbook", "-i", str(inventory), str(ROOT / playbook), *options]
+
+
+def ansible_environment() -> dict[str, str]:
+    """What a run needs to see, and no colours."""
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "COLUMNS": "160"}
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """The table at the end of a run."""
+    rows = re.findall(r"^(\S+)\s+: (ok=\d+ .*)$", output.rpartition("PLAY RECAP")[2], re.MULTILINE)
+    return {host: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", row)} for host, row in rows}
+
+
+# What is where, and who leads
+
+
+def groups(inventory: Path = INVENTORY) -> dict[str, Group]:
+    """The groups of the site's lock. Needs PyYAML."""
+    import yaml
+
+    found: dict[str, Group] = yaml.safe_load((inventory / ".rackspread/lock.yml").read_text())["groups"]
+    return found
+
+
+def members(prefix: str) -> dict[str, list[dict[str, Any]]]:
+    """By group the members of those whose key begins so."""
+    return {key: group["members"] for key, group in groups().items() if key.startswith(prefix)}
+
+
+FETCH = """
+import base64, json, ssl, sys, urllib.error, urllib.request
+asked = json.load(sys.stdin)
+context = ssl.create_default_context(cafile=asked["ca"])
+if asked.get("identity"):
+    context.load_cert_chain(asked["identity"] + "/tls.crt", asked["identity"] + "/tls.key")
+body = asked.get("body")
+request = urllib.request.Request(asked["url"], method=asked["method"], data=body and json.dumps(body).encode())
+if asked.get("login"):
+    request.add_header("Authorization", "Basic " + base64.b64encode(asked["login"].encode()).decode())
+try:
+    with urllib.request.urlopen(request, timeout=asked["seconds"], context=context) as answer:
+        print(json.dumps([answer.status, answer.read().decode()]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, error.read().decode()]))
+except OSError as error:
+    print(json.dumps([0, str(error)]))
+"""
+
+
+def fetch(
+    host: str,
+    url: str,
+    service: str,
+    *,
+    body: dict[str, Any] | None = None,
+    method: str | None = None,
+    identity: bool = True,
+    login: str | None = None,
+    seconds: float = 5,
+) -> tuple[int, str]:
+    """Ask over HTTPS from a host, as root at its console.
+
+    Args:
+        host: who asks.
+        url: what for.
+        service: whose CA is trusted, and whose certificate is shown where `identity` says so.
+        body: sent as JSON, with POST unless `method` says otherwise.
+        login: `user:password`; it goes by standard input.
+
+    Returns: status and text; 0 and the reason where no HTTP came to be.
+    """
+    pki = f"/etc/rackspread/pki/{service}"
+    asked = {
+        "url": url, "ca": f"{pki}/ca.crt", "identity": pki if identity else None, "body": body, "login": login,
+        "method": method or ("GET" if body is None else "POST"), "seconds": seconds,
+    }  # fmt: skip
+    done = lab("console", host, "python3", "-c", FETCH, check=False, stdin=json.dumps(asked))
+    if done.returncode:
+        return 0, done.stderr
+    status, text = json.loads(done.stdout)
+    return status, text
+
+
+def secret(service: str, name: str) -> str:
+    """A password of the site. Needs PyYAML."""
+    import yaml
+
+    return str(yaml.safe_load((STATE / "secrets" / f"{service}.yml").read_text())[name])
+
+
+def cluster(shard: str, member: dict[str, Any]) -> dict[str, Any] | None:
+    """What a member's Patroni says of its cluster, None where it does not answer."""
+    status, text = fetch(member["host"], f"https://{member['address']}:{member['ports']['rest']}/cluster", "postgres")
+    answer: dict[str, Any] | None = json.loads(text) if status == 200 else None
+    return answer
+
+
+def primaries() -> dict[str, str]:
+    """By shard the host of its primary; one that nobody leads is not there."""
+    found = {}
+    for shard, those in members("postgres_shard").items():
+        for member in those:
+            if answer := cluster(shard, member):
+                found |= {shard: each["name"] for each in answer["members"] if each["role"] == "leader"}
+                break
+    return found
+
+
+def voters() -> dict[str, dict[str, Any]]:
+    """By host what each voter of etcd says of itself (its `status`); one that does not answer is not there."""
+    (those,) = members("etcd_voter").values()
+    found = {}
+    for member in those:
+        url = f"https://{member['address']}:{member['ports']['main']}/v3/maintenance/status"
+        status, text = fetch(member["host"], url, "etcd", body={})
+        if status == 200:
+            found[member["host"]] = json.loads(text)
+    return found
+
+
+def etcd_leader() -> str | None:
+    """The host of etcd's leader, None where there is none that all who answer agree on."""
+    said = voters()
+    ids = {each["header"]["member_id"]: host for host, each in said.items()}
+    leaders = {each.get("leader") for each in said.values()}
+    return ids.get(leaders.pop()) if len(leaders) == 1 else None
+
+
+def holders() -> list[str]:
+    """The balancers that have the VIP."""
+    (those,) = members("edge_balancer").values()
+    addresses = "ip -brief -4 address show"
+    return [each["host"] for each in those if re.search(rf"\b{VIP}/", root(each["host"], addresses, check=False))]
+
+
+def ailments() -> list[str]:
+    """What keeps the site from being whole, in words; nothing where it is."""
+    found = []
+    for shard, those in members("postgres_shard").items():
+        answer = next((said for member in those if (said := cluster(shard, member))), None)
+        states = {each["name"]: (each["role"], each["state"]) for each in (answer or {}).get("members", [])}
+        roles = sorted(role for role, _state in states.values())
+        # The one that is not counted on right now is called a replica until the next look; with quorum all are counted.
+        well = roles == ["leader", "quorum_standby", "quorum_standby"] and all(
+            state in ("running", "streaming") for _role, state in states.values()
+        )
+        if not well:
+            found.append(f"{shard}: {states or 'no answer'}")
+    if len(voters()) < 3 or etcd_leader() is None:
+        found.append("etcd is not whole")
+    if len(holders()) != 1:
+        found.append(f"the VIP is on {holders() or 'nobody'}")
+    return found
+
+
+def await_whole(seconds: float = 240) -> None:
+    """Wait until the site is whole. Raises TimeoutError with what is missing."""
+    deadline = time.monotonic() + seconds
+    while missing := ailments():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the site is not whole after {seconds:g} s: {'; '.join(missing)}")
+        time.sleep(2)
+
+
+# Leaders are moved by their services' own means
+
+
+def switch_over(shard: str, host: str) -> None:
+    """Make a member the primary."""
+    those = members("postgres_shard")[shard]
+    leader = primaries()[shard]
+    if leader == host:
+        return
+    member = next(each for each in those if each["host"] == leader)
+    url = f"https://{member['address']}:{member['ports']['rest']}/switchover"
+    body = {"leader": leader, "candidate": host}
+    login = f"rackspread:{secret('postgres', 'rest')}"
+    status, text = fetch(leader, url, "postgres", body=body, login=login, seconds=60)
+    if status != 200:
+        raise RuntimeError(f"{shard} was not switched over to {host}: {status} {text}")
+
+
+def move_etcd_leader(host: str) -> None:
+    """Make a voter etcd's leader."""
+    said = voters()
+    leader = etcd_leader()
+    if leader in (None, host):
+        return
+    (those,) = members("etcd_voter").values()
+    member = next(each for each in those if each["host"] == leader)
+    url = f"https://{member['address']}:{member['ports']['main']}/v3/maintenance/transfer-leadership"
+    status, text = fetch(leader or "", url, "etcd", body={"targetID": said[host]["header"]["member_id"]})
+    if status != 200:
+        raise RuntimeError(f"etcd's leader did not go to {host}: {status} {text}")
+
+
+def move_vip(host: str) -> None:
+    """Make a balancer the VIP's holder."""
+    others = [each for each in holders() if each != host]
+    unit = "rackspread-edge-balancer1-keepalived"
+    for other in others:
+        root(other, f"systemctl stop {unit}")
+    try:
+        until(lambda: holders() == [host], f"the VIP on {host}", 30, 0.3)
+    finally:
+        for other in others:
+            root(other, f"systemctl start {unit}")
+
+
+# Clients that count
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time without a success: when it began (seconds of the monotonic clock) and how long it was."""
+
+    began: float
+    seconds: float
+
+
+class Probe:
+    """Clients on the host `client`: one writes and reads rows of every shard, one knocks at the VIP.
+
+    Args:
+        rate: writes, and reads, a second and shard.
+        knock: whether the VIP is knocked at, every 20 ms.
+    """
+
+    numbers = itertools.count(int(time.time()) * 100)
+
+    def __init__(self, rate: int = 20, knock: bool = False) -> None:
+        self.name = f"probe{next(self.numbers)}"
+        self.rate = rate
+        self.knock = knock
+        self.result: dict[str, dict[str, Any]] = {}
+        self.knocks: list[Gap] = []
+
+    def __enter__(self) -> Probe:
+        """Start, and wait until rows are written."""
+        targets = {
+            shard: {kind: {"host": VIP, "port": those[0]["ports"][kind]} for kind in ("write", "read")}
+            for shard, those in members("postgres_shard").items()
+        }
+        connect = {
+            "user": USER, "dbname": DATABASE, "sslmode": "verify-full",
+            "sslrootcert": "/home/operator/.postgresql/root.crt", "passfile": "/home/operator/.pgpass",
+        }  # fmt: skip
+        settings = json.dumps({"targets": targets, "connect": connect, "rate": self.rate})
+        lab("ssh", "client", f"cat > {self._path('settings')}", stdin=settings)
+        self._start("postgres", f"postgres.py run {self._path('settings')} {self._path('log')}")
+        if self.knock:
+            self._start("edge", f"edge.py {VIP} {next(iter(targets.values()))['write']['port']} {self._path('knocks')}")
+        until(lambda: self.writes_since(0) == targets.keys(), "every shard takes writes", 60, 0.5)
+        return self
+
+    def __exit__(self, *_what: object) -> None:
+        """Stop, and read back what was written."""
+        client(f"sudo systemctl stop {self.name}-postgres {self.name}-edge", check=False)
+
+    def writes_since(self, moment: float) -> set[str]:
+        """The shards that acknowledged a write after a moment (seconds of the monotonic clock)."""
+        return {
+            line["target"]
+            for line in self._lines("log", 400)
+            if line["op"] == "write" and line["ok"] and line["t"] - line["took"] > moment
+        }
+
+    def judge(self) -> dict[str, dict[str, Any]]:
+        """Stop, and hold what was acknowledged against what is stored: the probe's own verdict by shard."""
+        self.__exit__()
+        said = client(f"python3 {CLIENT_FOLDER}/postgres.py verify {self._path('settings')} {self._path('log')}", False)
+        if not said.stdout.startswith("{"):
+            raise RuntimeError(f"nothing could be read back: {said.stdout}{said.stderr}")
+        self.result = json.loads(said.stdout)
+        if self.knock:
+            marks = [line["t"] for line in self._lines("knocks") if line["ok"]]
+            self.knocks = [Gap(before, after - before) for before, after in itertools.pairwise(marks)]
+        client(f"rm -f {self._path('*')}")
+        return self.result
+
+    def outage(self, op: str = "write") -> float:
+        """The longest time without a success on any shard, in seconds; 0 where none was worth naming."""
+        return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"][op]), default=0.0)
+
+    @property
+    def lost(self) -> int:
+        """Acknowledged rows that are not there, or twice."""
+        return sum(len(each["lost"]) + len(each["duplicated"]) for each in self.result.values())
+
+    def _path(self, name: str) -> str:
+        return f"{CLIENT_FOLDER}/{self.name}.{name}"
+
+    def _start(self, name: str, words: str) -> None:
+        client(
+            f"sudo systemd-run --quiet --collect --unit={self.name}-{name} --uid=operator"
+            f" /usr/bin/python3 {CLIENT_FOLDER}/{words}"
+        )
+
+    def _lines(self, name: str, last: int | None = None) -> Iterator[dict[str, Any]]:
+        """The lines of an output; the last one may be only half written."""
+        read = f"tail -n {last}" if last else "cat"
+        for line in client(f"{read} {self._path(name)} 2>/dev/null", check=False).stdout.splitlines():
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+
+def racks_of(hosts: Iterable[str]) -> set[str]:
+    """The racks of hosts, by the lock."""
+    known = {member["host"]: member["rack"] for group in groups().values() for member in group["members"]}
+    return {known[host] for host in hosts}
