@@ -152,6 +152,8 @@ class Instance(start_guard.Paths):
         for path, now in start_guard.seen(staged["watch"]).items():
             if noted["seen"].get(path, now) != now:
                 effects.add(staged["watch"][path])
+        if host.read(self.unit_file) != host.read(f"{self.staged}/{self.unit}.service"):
+            effects.add("restart")  # it was changed by hand
         strongest = max(effects, key=EFFECTS.index)
         return "nothing" if strongest == "form" else strongest
 

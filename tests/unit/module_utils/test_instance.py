@@ -95,6 +95,15 @@ def test_need_of_a_changed_mode(instance: Instance) -> None:
     assert instance.need(running=True) == "restart"
 
 
+def test_need_after_the_unit_was_changed_by_hand(instance: Instance) -> None:
+    instance.stage(files())
+    run(instance)
+    Path(instance.unit_file).write_text("[Service]\nNice=1\n")
+    assert instance.need(running=True) == "restart"
+    assert instance.switch(running=True), "systemd must read its units again"
+    assert Path(instance.unit_file).read_text() == "[Service]\n"
+
+
 def test_need_after_an_upgrade_of_the_program(instance: Instance, program: str) -> None:
     instance.stage(files(), {program: "restart"})
     run(instance)
