@@ -1,0 +1,495 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The loop of converge, run against a model of a cluster that punishes what real ones do.
+
+The model is no mock of the code under test: it has disks, processes and one rule of its own (a cluster is formed by
+members that were started for that, and lives where a majority of its voters runs). Real services are tested by
+Molecule's scenarios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
+    Convergence,
+    Deed,
+    Group,
+    Outcome,
+    Report,
+)
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
+from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
+NAME = "etcd_voter1"
+GOOD, BAD = "good", "bad"
+
+
+class Killed(BaseException):
+    """The run was killed."""
+
+
+@dataclass
+class Machine:
+    """A host with one member: what is on its disk and what runs.
+
+    `wal` is the cluster whose data it holds, `record` what the host remembers, `running` the version of the
+    configuration that the process reads.
+    """
+
+    wal: str | None = None
+    marker: dict[str, Any] | None = None
+    record: dict[str, Any] | None = None
+    site_id: str | None = None
+    running: str | None = None
+    current: str | None = None
+    previous: str | None = None
+    staged: str = GOOD
+    reachable: bool = True
+    restarts: int = 0
+    pending: bool = False
+
+
+@dataclass
+class Cluster:
+    """Hosts h1, h2, h3 … with a voter each, and the lock's file; a World.
+
+    Args:
+        service: its row.
+        dies: asked before each step that the world takes; raises Killed to end the run there.
+    """
+
+    service: Service = ETCD
+    size: int = 3
+    dies: Callable[[], None] = lambda: None
+    lock: Lock = field(default_factory=Lock)
+    machines: dict[int, Machine] = field(default_factory=dict)
+    counted: dict[str, set[int]] = field(default_factory=dict)
+    leader: int | None = None
+    clock: float = 0.0
+    said: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    formations: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for number in range(1, self.size + 1):
+            self.machines.setdefault(number, Machine())
+
+    @property
+    def group(self) -> Group:
+        return Group(
+            NAME, 1, tuple({"id": n, "host": f"h{n}", "rack": f"rack{n}", "leader": n == 1} for n in self.machines)
+        )
+
+    def converge(self, check: bool = False) -> Report:
+        return Convergence(self.service, [self.group], self.lock, self, check).run()
+
+    # The world
+
+    def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
+        self.dies()
+        self._elect()
+        return {group.name: [self._observe(member) for member in group.members] for group in groups}
+
+    def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
+        outcomes = []
+        for deed in deeds:
+            self.dies()
+            machine = self.machines[deed.member]
+            if not machine.reachable:
+                outcomes.append(Outcome(False, "timed out", unreachable=True))
+                continue
+            try:
+                answer = getattr(self, f"_{deed.operation}")(deed, machine, lock) or {}
+                outcomes.append(Outcome(True, answer=answer))
+            except ValueError as error:
+                outcomes.append(Outcome(False, str(error)))
+        self._elect()
+        return outcomes
+
+    def save(self, lock: Lock) -> Lock:
+        self.dies()
+        self.lock = Lock(lock.site_id, lock.generation + 1, lock.components, lock.groups)
+        return self.lock
+
+    def absent_hosts(self) -> list[str]:
+        return self.absent
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def now(self) -> float:
+        return self.clock
+
+    def pause(self, seconds: float) -> None:
+        self.clock += seconds
+
+    # How its members behave
+
+    def alive(self, cluster: str) -> list[int]:
+        return [
+            n for n, each in self.machines.items() if each.running == GOOD and each.wal == cluster and each.reachable
+        ]
+
+    def lives(self, cluster: str | None) -> bool:
+        """Whether a majority of the voters that the cluster counts runs (a service that does not vote needs one)."""
+        if not cluster:
+            return False
+        voters = self.counted.get(cluster, set())
+        return len(voters & set(self.alive(cluster))) > (len(voters) // 2 if self.service.gate == "quorum" else 0)
+
+    def _elect(self) -> None:
+        serving = [n for n in self.machines if self._serves(n)]
+        if self.leader not in serving:
+            self.leader = serving[0] if serving else None
+
+    def _serves(self, number: int) -> bool:
+        machine = self.machines[number]
+        if not self.service.stateful:
+            return machine.running == GOOD
+        return (
+            number in self.alive(machine.wal or "")
+            and number in self.counted[machine.wal or ""]
+            and self.lives(machine.wal)
+        )
+
+    def _observe(self, member: Any) -> Observation:
+        number = member["id"]
+        machine = self.machines[number]
+        if not machine.reachable:
+            return Observation.unreachable(member, "timed out")
+        live = None
+        if machine.running:
+            serves = self._serves(number)
+            live = {
+                "cluster_id": machine.wal if serves else None,
+                "healthy": serves,
+                "role": "leader" if serves and number == self.leader else "follower" if serves else "none",
+                "members": sorted(self.counted.get(machine.wal or "", ())) if serves else [],
+                "in_sync": [n for n in self.machines if self._serves(n)],
+                "pending_restart": machine.pending,
+            }
+        need = "start" if not machine.running else "nothing" if machine.running == machine.staged else "restart"
+        answer = {
+            "running": bool(machine.running), "live": live, "record": machine.record, "site_id": machine.site_id,
+            "need": need, "staged": machine.staged,
+            "found": {"state": "data" if machine.wal else "empty", "cluster_id": machine.wal, "marker": machine.marker},
+        }  # fmt: skip
+        return Observation.from_answer(member, answer)
+
+    def _remember_group(self, deed: Deed, machine: Machine, lock: Lock, **facts: Any) -> None:
+        locked = lock.groups[deed.group].to_dict()
+        before = machine.record or {}
+        machine.site_id = lock.site_id
+        machine.record = {
+            **locked, "members": [dict(each) for each in self.group.members], "member": deed.member, "volume": None,
+            "intent": before.get("intent"), **facts, "formed": before.get("formed") or facts.get("formed"),
+        }  # fmt: skip
+
+    def _claim(self, deed: Deed, machine: Machine, lock: Lock) -> str:
+        assert machine.wal is None or (machine.record or {}).get("intent"), "a member with data was claimed"
+        intent = lock.groups[deed.group].intent
+        assert intent, "a member was claimed without an intent in the lock"
+        self._remember_group(deed, machine, lock, intent=intent)
+        machine.marker = {
+            "site_id": lock.site_id, "group": deed.group, "member": deed.member, "formation_id": intent["formation_id"],
+        }  # fmt: skip
+        machine.current = machine.staged
+        self.dies()
+        return f"cluster-{intent['formation_id']}"
+
+    def _form(self, deed: Deed, machine: Machine, lock: Lock) -> None:
+        if (machine.record or {}).get("formed"):
+            raise ValueError("formed before")
+        cluster = self._claim(deed, machine, lock)
+        assert not any(self.lives(other) for other in self.formations - {cluster}), "formed beside a living cluster"
+        self.formations.add(cluster)
+        machine.wal = cluster
+        together = set(self.machines) if self.service.forms == "together" else {deed.member}
+        self.counted.setdefault(cluster, together)
+        self.dies()
+        machine.running = machine.current
+
+    def _join(self, deed: Deed, machine: Machine, lock: Lock) -> None:
+        if machine.wal:
+            raise ValueError("only a blank member joins")
+        self._claim(deed, machine, lock)
+        cluster = deed.arguments["peer"]["cluster"]
+        assert deed.member in self.counted[cluster], "it joined without being expected"
+        machine.wal = cluster
+        self.dies()
+        machine.running = machine.current
+
+    def _admit(self, deed: Deed, machine: Machine, _lock: Lock) -> dict[str, Any]:
+        assert machine.wal
+        if not self.lives(machine.wal):
+            raise ValueError("no majority")
+        self.counted[machine.wal].add(deed.arguments["target"])
+        return {"cluster": machine.wal}
+
+    def _expel(self, deed: Deed, machine: Machine, _lock: Lock) -> None:
+        assert machine.wal
+        target = deed.arguments["target"]
+        assert self.machines[target].wal is None, "a member with data was expelled"
+        if not self.lives(machine.wal):
+            raise ValueError("no majority")
+        self.counted[machine.wal].discard(target)
+
+    def _start(self, _deed: Deed, machine: Machine, _lock: Lock) -> None:
+        machine.current = machine.current or machine.staged
+        machine.running = machine.current
+
+    def _activate(self, deed: Deed, machine: Machine, lock: Lock) -> None:
+        self._remember_group(deed, machine, lock)
+        others = [n for n in self.machines if n != deed.member]
+        served = self._serves(deed.member)
+        machine.previous, machine.current = machine.current, machine.staged
+        machine.running, machine.pending = machine.staged, False
+        machine.restarts += 1
+        if served and self.service.gate == "quorum":
+            up = [n for n in others if self._serves_without(n, deed.member)]
+            assert len(up) > len(self.machines) // 2 or len(self.machines) < 2, "the majority was lost by a restart"
+        if machine.staged == BAD:
+            raise ValueError("it does not start: bad")
+
+    def _serves_without(self, number: int, _restarting: int) -> bool:
+        machine = self.machines[number]
+        return machine.running == GOOD and number in self.counted.get(machine.wal or "", ())
+
+    def _revert(self, _deed: Deed, machine: Machine, _lock: Lock) -> None:
+        machine.running = machine.current = machine.previous
+
+    def _step_down(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
+        self.leader = deed.arguments["target"]
+
+    def _remember(self, deed: Deed, machine: Machine, lock: Lock) -> None:
+        assert self._serves(deed.member)
+        self._remember_group(deed, machine, lock, formed=machine.wal)
+
+
+def steps(report: Report) -> list[str]:
+    """The words of its steps, without group and members."""
+    return [line.partition(": ")[2].split(" ")[0] for line in report.steps]
+
+
+def formed(**more: Any) -> Cluster:
+    """A group that was formed and is whole."""
+    cluster = Cluster(**more)
+    assert not cluster.converge().refusals
+    return cluster
+
+
+def stage(cluster: Cluster, version: str) -> None:
+    """Stage another version everywhere. A process that reads another one wants a restart."""
+    for machine in cluster.machines.values():
+        machine.staged = version
+        if version == GOOD and machine.running == GOOD:
+            machine.running = "old"
+
+
+def codes(report: Report) -> list[str]:
+    return [refusal.code for refusal in report.refusals]
+
+
+# Formation
+
+
+def test_a_first_run_forms_and_a_second_finds_nothing_to_do() -> None:
+    cluster = Cluster()
+    first = cluster.converge()
+    assert steps(first) == ["form"]
+    assert cluster.lock.groups[NAME].formed in cluster.formations
+    assert all(machine.record["formed"] for machine in cluster.machines.values() if machine.record)
+    generation = cluster.lock.generation
+    assert cluster.converge().steps == []
+    assert cluster.lock.generation == generation
+
+
+def test_where_one_begins_the_others_join_it() -> None:
+    cluster = Cluster(service=POSTGRES)
+    report = cluster.converge()
+    assert steps(report) == ["form", "join"]
+    assert cluster.leader == 1
+    assert len(cluster.alive(next(iter(cluster.formations)))) == 3
+
+
+def test_check_mode_tells_and_does_nothing() -> None:
+    cluster = Cluster()
+    assert steps(cluster.converge(check=True)) == ["form"]
+    assert cluster.lock == Lock()
+    assert not any(machine.running for machine in cluster.machines.values())
+
+
+def test_nothing_is_formed_while_a_host_is_away() -> None:
+    cluster = Cluster()
+    cluster.machines[2].reachable = False
+    report = cluster.converge()
+    assert not report.refusals
+    assert "h2" in report.unconverged[0]
+    assert not cluster.formations
+    cluster.machines[2].reachable = True
+    assert steps(cluster.converge()) == ["form"]
+
+
+def test_two_stopped_and_a_blank_third_are_started_and_repaired() -> None:
+    cluster = formed()
+    for machine in cluster.machines.values():
+        machine.running = None
+    cluster.machines[3].wal = cluster.machines[3].marker = None
+    assert steps(cluster.converge()) == ["start", "repair"]
+    assert len(cluster.formations) == 1
+
+
+def test_blank_disks_everywhere_are_refused() -> None:
+    cluster = formed()
+    for machine in cluster.machines.values():
+        machine.running = machine.wal = machine.marker = None
+    assert codes(cluster.converge()) == ["RS-066"]
+    assert len(cluster.formations) == 1
+
+
+def test_blank_hosts_and_a_lock_that_knows_better_are_refused() -> None:
+    cluster = formed()
+    cluster.machines = {number: Machine() for number in cluster.machines}
+    assert codes(cluster.converge()) == ["RS-066"]
+
+
+def test_living_hosts_and_no_lock_are_refused() -> None:
+    cluster = formed()
+    cluster.lock = Lock()
+    assert codes(cluster.converge()) == ["RS-060"]
+    assert len(cluster.formations) == 1
+
+
+def test_a_group_grows_by_one_member_at_a_time() -> None:
+    cluster = formed(size=3)
+    cluster.machines |= {4: Machine(), 5: Machine()}
+    assert steps(cluster.converge()) == ["join", "join"]
+    assert cluster.counted[next(iter(cluster.formations))] == {1, 2, 3, 4, 5}
+    assert cluster.lock.groups[NAME].next_id == 6
+
+
+def test_a_member_that_never_joins_is_told_after_its_time() -> None:
+    cluster = formed()
+    cluster.counted[next(iter(cluster.formations))].discard(3)
+    cluster.machines[3].wal = next(iter(cluster.formations))
+    assert codes(cluster.converge()) == ["RS-068"]
+    assert cluster.clock >= ETCD.start
+
+
+def test_nothing_staged_is_told() -> None:
+    cluster = Cluster()
+    cluster.machines[2].staged = None  # type: ignore[assignment]
+    assert codes(cluster.converge()) == ["RS-070"]
+    assert not cluster.formations
+
+
+# Roll
+
+
+def test_a_change_goes_to_followers_first_and_the_leader_hands_over() -> None:
+    cluster = formed()
+    for machine in cluster.machines.values():
+        machine.pending = True
+    cluster.leader = 1
+    report = cluster.converge()
+    assert [line.split(" on ")[1] for line in report.steps] == ["h2", "h3", "h1"]
+    assert any("hands over" in line for line in cluster.said)
+    assert all(machine.restarts == 1 for machine in cluster.machines.values())
+
+
+def test_a_bad_change_meets_one_member_and_is_taken_back() -> None:
+    cluster = formed()
+    stage(cluster, BAD)
+    report = cluster.converge()
+    assert codes(report) == ["RS-081"]
+    assert "it does not start: bad" in str(report.refusals[0])
+    assert sorted(machine.restarts for machine in cluster.machines.values()) == [0, 0, 1]
+    assert all(machine.running == GOOD for machine in cluster.machines.values())
+    for machine in cluster.machines.values():
+        machine.staged = GOOD
+    assert cluster.converge().steps == []
+
+
+def test_a_broken_member_is_rolled_first_and_the_others_left_alone() -> None:
+    cluster = formed()
+    cluster.machines[3].running = "broken"
+    assert list(cluster.converge().steps) == [f"{NAME}: restart member 3 on h3"]
+
+
+def test_nothing_is_restarted_while_another_host_of_the_site_is_away() -> None:
+    cluster = formed()
+    stage(cluster, BAD)
+    cluster.absent = ["h9"]
+    report = cluster.converge()
+    assert report.steps == []
+    assert "h9" in report.unconverged[0]
+
+
+def test_the_last_balancer_is_not_taken_away() -> None:
+    cluster = Cluster(service=HAPROXY, size=2)
+    assert steps(cluster.converge()) == ["start"]
+    for machine in cluster.machines.values():
+        machine.pending = True
+    assert steps(cluster.converge()) == ["restart", "restart"]
+
+
+# Runs that are killed
+
+
+def chaos(service: Service, deaths: list[int], wreck: list[int]) -> Cluster:
+    """Run, be killed after so many steps, run again …, with a disk lost here and there; then a last run in peace."""
+    cluster = Cluster(service=service)
+    for count, victim in zip(deaths, [*wreck, *[0] * len(deaths)], strict=False):
+        left = count
+
+        def dies() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+
+        cluster.dies = dies
+        with contextlib.suppress(Killed):
+            cluster.converge()
+        if victim and cluster.machines[victim].wal:
+            cluster.machines[victim].running = cluster.machines[victim].wal = cluster.machines[victim].marker = None
+    cluster.dies = lambda: None
+    return cluster
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(deaths=st.lists(st.integers(0, 25), max_size=5))
+def test_however_often_it_is_killed_one_cluster_is_formed_once(service: Service, deaths: list[int]) -> None:
+    cluster = chaos(service, deaths, [])
+    report = cluster.converge()
+    assert not report.refusals
+    assert not report.unconverged
+    assert len(cluster.formations) == 1
+    assert all(cluster._serves(number) for number in cluster.machines)
+    assert cluster.converge().steps == []
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(deaths=st.lists(st.integers(0, 25), max_size=5), wreck=st.lists(st.integers(0, 3), max_size=5))
+def test_whatever_is_lost_in_between_no_second_cluster_is_formed(
+    service: Service, deaths: list[int], wreck: list[int]
+) -> None:
+    cluster = chaos(service, deaths, wreck)
+    report = cluster.converge()
+    assert len(cluster.formations) <= 1
+    if report.refusals:
+        assert set(codes(report)) <= {"RS-065", "RS-066", "RS-067", "RS-068"}
+    else:
+        assert all(cluster._serves(number) for number in cluster.machines)
