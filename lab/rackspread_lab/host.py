@@ -106,13 +106,16 @@ def boot(lab: Lab, host: Host) -> None:
         echo $$ >/sys/fs/cgroup/{"/".join(("rackspread-lab", *machine.parts))}/cgroup.procs
         exec "$@"
     """
+    namespace = network.NAMESPACES / lab.host_namespace(host)
     nspawn = [
         "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--directory={disk}/root",
         f"--machine={lab.name}-{host.name}", f"--hostname={host.name}", "--capability=all",
-        f"--network-namespace-path={network.NAMESPACES / lab.host_namespace(host)}", "--console=pipe",
+        f"--network-namespace-path={namespace}", "--console=pipe",
         "--link-journal=no", "--resolv-conf=off", "--timezone=off", f"--setenv=LAB_VOLUMES={' '.join(names)}",
     ]  # fmt: skip
-    command = ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", prepare, "boot", *nspawn]
+    # The host's /sys shows the interfaces of the namespace that systemd-nspawn is started in.
+    inside = ["nsenter", f"--net={namespace}", "unshare", "--mount", "--propagation=slave"]
+    command = [*inside, "/bin/sh", "-c", prepare, "boot", *nspawn]
     os.execvp(command[0], command)  # noqa: S606
 
 
