@@ -198,7 +198,7 @@ class Convergence:
                 copying = any(each.state is State.HALF_FORMED for each in those)
                 course.until = now + (self._service.join if copying else self._service.start)
                 self._world.say(f"{name}: wait ({decision.reason})")
-        elif bare := [each for each in those if each.staged is None]:
+        elif (bare := [each for each in those if each.staged is None]) and not self._check:  # a check stages nothing
             hosts = ", ".join(each.host for each in bare)
             self._refuse(
                 name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts

@@ -231,7 +231,8 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
 
     halted = [seen for seen in observations if seen.state in (State.STOPPED, State.HALF_FORMED) and not seen.running]
     if halted:
-        return Decision(Action.START, _ids(halted), f"{_names(halted)} stopped, with data")
+        how = "stopped, with data" if service.stateful else "not running"
+        return Decision(Action.START, _ids(halted), f"{_names(halted)} {how}")
     waiting = [seen for seen in observations if seen.state in (State.FORMED, State.HALF_FORMED)]
     if waiting:
         return Decision(Action.WAIT, _ids(waiting), f"{_names(waiting)} not joined yet{_details(waiting)}", "RS-068")

@@ -247,7 +247,7 @@ class Refusal(Exception):
 
     Args:
         code: a key of `REFUSALS`.
-        sentence: what is wrong in this very case, with names and numbers; ends with a full stop.
+        sentence: what is wrong in this very case, with names and numbers; gets its full stop where it has none.
         facts: what the table's remedy asks for.
 
     `str()` of it is what the operator reads: "RS-010: r1h1 and r1h2 have the address 192.0.2.1. Give each host …".
@@ -255,6 +255,6 @@ class Refusal(Exception):
 
     def __init__(self, code: str, sentence: str, **facts: object) -> None:
         self.code = code
-        self.sentence = sentence
+        self.sentence = sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
         self.remedy = REFUSALS[code].remedy.format(**facts)
-        super().__init__(f"{code}: {sentence} {self.remedy}")
+        super().__init__(f"{code}: {self.sentence} {self.remedy}")
