@@ -79,6 +79,9 @@ class Cluster:
     said: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     formations: set[str] = field(default_factory=set)
+    behind: set[int] = field(default_factory=set)
+    unsettled: bool = False
+    settled: int = 0
 
     def __post_init__(self) -> None:
         for number in range(1, self.size + 1):
@@ -175,7 +178,8 @@ class Cluster:
                 "healthy": serves,
                 "role": "leader" if serves and number == self.leader else "follower" if serves else "none",
                 "members": sorted(self.counted.get(machine.wal or "", ())) if serves else [],
-                "in_sync": [n for n in self.machines if self._serves(n)],
+                "in_sync": [n for n in self.machines if self._serves(n) and n not in self.behind],
+                "unsettled": self.unsettled,
                 "pending_restart": machine.pending,
             }
         need = "start" if not machine.running else "nothing" if machine.running == machine.staged else "restart"
@@ -270,6 +274,11 @@ class Cluster:
 
     def _step_down(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
         self.leader = deed.arguments["target"]
+
+    def _settle(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
+        assert deed.member == self.leader
+        self.settled += 1
+        self.unsettled = False
 
     def _remember(self, deed: Deed, machine: Machine, lock: Lock) -> None:
         assert self._serves(deed.member)
@@ -441,6 +450,61 @@ def test_the_last_balancer_is_not_taken_away() -> None:
     for machine in cluster.machines.values():
         machine.pending = True
     assert steps(cluster.converge()) == ["restart", "restart"]
+
+
+def failing(cluster: Cluster, operation: str, sentence: str) -> None:
+    """Have an operation fail on every host from now on."""
+
+    def fail(*_arguments: Any) -> None:
+        raise ValueError(sentence)
+
+    setattr(cluster, f"_{operation}", fail)
+
+
+def test_a_member_that_comes_up_with_neither_is_told() -> None:
+    cluster = formed()
+    stage(cluster, BAD)
+    failing(cluster, "revert", "no space left")
+    report = cluster.converge()
+    assert codes(report) == ["RS-082"]
+    assert "no space left" in report.refusals[0].sentence
+    assert sorted(machine.restarts for machine in cluster.machines.values()) == [0, 0, 1]
+
+
+def test_a_leader_that_does_not_hand_over_is_not_restarted() -> None:
+    cluster = formed()
+    cluster.machines[1].pending = True
+    failing(cluster, "step_down", "nobody in sync")
+    assert codes(cluster.converge()) == ["RS-084"]
+    assert cluster.machines[1].restarts == 0
+
+
+def test_a_member_that_the_others_can_not_spare_is_not_restarted() -> None:
+    cluster = formed(service=POSTGRES)
+    cluster.machines[2].pending = True
+    cluster.behind = {3}
+    report = cluster.converge()
+    assert codes(report) == ["RS-080"]
+    assert "h3" in report.refusals[0].sentence
+    assert cluster.machines[2].restarts == 0
+    assert cluster.clock >= POSTGRES.spare
+
+
+def test_a_step_that_fails_is_told_with_its_reason() -> None:
+    cluster = Cluster()
+    failing(cluster, "form", "no space left")
+    report = cluster.converge()
+    assert codes(report) == ["RS-069"]
+    assert "no space left" in report.refusals[0].sentence
+
+
+def test_cluster_wide_settings_are_given_by_the_leader_alone() -> None:
+    cluster = formed(service=POSTGRES)
+    cluster.unsettled = True
+    assert len(cluster.converge().steps) == cluster.settled == 1
+    cluster.unsettled = True
+    failing(cluster, "settle", "not a number")
+    assert codes(cluster.converge()) == ["RS-085"]
 
 
 # Runs that are killed
