@@ -361,14 +361,19 @@ class Probe:
         }  # fmt: skip
         settings = json.dumps({"targets": targets, "connect": connect, "rate": self.rate})
         lab("ssh", "client", f"cat > {self._path('settings')}", stdin=settings)
-        self._start("postgres", f"postgres.py run {self._path('settings')} {self._path('log')}")
-        if self.knock:
-            self._start("edge", f"edge.py {VIP} {next(iter(targets.values()))['write']['port']} {self._path('knocks')}")
-        until(lambda: self.writes_since(0) == targets.keys(), "every shard takes writes", 60, 0.5)
+        port = next(iter(targets.values()))["write"]["port"]
+        try:
+            self._start("postgres", f"postgres.py run {self._path('settings')} {self._path('log')}")
+            if self.knock:
+                self._start("edge", f"edge.py {VIP} {port} {self._path('knocks')}")
+            until(lambda: self.writes_since(0) == targets.keys(), "every shard takes writes", 60, 0.5)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_what: object) -> None:
-        """Stop, and read back what was written."""
+        """Stop."""
         client(f"sudo systemctl stop {self.name}-postgres {self.name}-edge", check=False)
 
     def writes_since(self, moment: float) -> set[str]:
