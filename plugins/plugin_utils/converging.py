@@ -300,7 +300,7 @@ class Convergence:
         wanting = [
             name
             for name, observations in sorted(self.report.observations.items(), key=lambda item: self._whole(item[1]))
-            if name not in self._stopped and any(seen.wants_roll or seen.tells("unsettled") for seen in observations)
+            if name not in self._stopped and any(seen.wants_roll for seen in observations)
         ]
         if not wanting:
             return
@@ -314,49 +314,37 @@ class Convergence:
             )
         else:
             for name in wanting:
-                self._settle(name)
-                for seen in roll_order(self.report.observations[name]):
-                    self._activate(name, seen.member)
-                self._settle(name)
+                self._roll_group(name)
 
-    def _settle(self, name: str) -> None:
-        """Have the leader give the living cluster what stands in no file, where it says that something is missing."""
-        leader = next((seen for seen in self.report.observations[name] if seen.leads and seen.tells("unsettled")), None)
-        if leader is None:
-            return
-        self._step(f"{name}: settle, by {leader}")
-        if self._check:
-            return
-        [outcome] = self._world.act([Deed(name, leader.member, "settle")], self._lock)
-        if not outcome.ok:
-            sentence = f"{name} did not take its cluster-wide settings: {outcome.message}"
-            raise Refusal("RS-085", sentence, hosts=leader.host)
-        self._look([name])
-
-    def _activate(self, name: str, member: int) -> None:
-        """Roll one member: gate, hand over, activate, gate; and once more where a reload asks for a restart."""
-        for attempt in (1, 2):
-            own = self._own(name, member)
-            if not own.wants_roll:
+    def _roll_group(self, name: str) -> None:
+        """Roll the members that want it, each once for each need: a reload may show that a restart is needed."""
+        taken: set[tuple[int, str]] = set()
+        while True:
+            wanting = [seen for seen in roll_order(self.report.observations[name]) if seen.wants_roll]
+            seen = next((seen for seen in wanting if (seen.member, seen.need) not in taken), None)
+            if seen is None:
                 return
-            act = "reload" if own.need == "reload" and not own.tells("pending_restart") else "restart"
+            again = " after the reload, as it asks itself" if (seen.member, "reload") in taken else ""
+            taken.add((seen.member, seen.need))
             if self._check:
-                self._step(f"{name}: {act} {own}")
-                return
-            self._spare(name, member)
-            own = self._own(name, member)
-            if act == "restart" and own.leads and not own.tells("leader_first", False):
-                self._step_down(name, own)
-            self._save(self._with_group(self._lock, name))
-            before = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {member}
-            again = ", as the daemon asks for after the reload" if attempt == 2 else ""
-            self._step(f"{name}: {act} {own}{again}")
-            [outcome] = self._world.act(
-                [Deed(name, member, "activate", {}, 2 * self._service.restart + 60)], self._lock
-            )
-            reason = outcome.message if not outcome.ok else self._comes_up(name, member, before, act == "restart")
-            if reason:
-                self._revert(name, member, reason)
+                self._step(f"{name}: {seen.need} {seen}")
+            else:
+                self._activate(name, seen, again)
+
+    def _activate(self, name: str, own: Observation, again: str) -> None:
+        """Roll one member: gate, hand over, activate, gate."""
+        self._spare(name, own.member)
+        own = self._own(name, own.member)
+        if own.need == "restart" and own.leads and not own.tells("leader_first", False):
+            self._step_down(name, own)
+        self._save(self._with_group(self._lock, name))
+        served = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {own.member}
+        self._step(f"{name}: {own.need} {own}{again}")
+        deed = Deed(name, own.member, "activate", {}, 2 * self._service.restart + 60)
+        [outcome] = self._world.act([deed], self._lock)
+        reason = self._comes_up(name, own, served) if outcome.ok else outcome.message
+        if reason:
+            self._revert(name, own.member, reason)
 
     def _spare(self, name: str, member: int) -> None:
         """Wait until the group can spare the member."""
@@ -384,17 +372,16 @@ class Convergence:
         self._look([name])
         self._spare(name, own.member)
 
-    def _comes_up(self, name: str, member: int, before: Iterable[int], restarted: bool) -> str:
+    def _comes_up(self, name: str, rolled: Observation, served: Iterable[int]) -> str:
         """Wait until the member serves with what it took, beside those that served before. Why not, or nothing."""
 
         def missing() -> str:
             for seen in self.report.observations[name]:
-                if seen.member == member and (seen.need != "nothing" or (restarted and seen.tells("pending_restart"))):
-                    return seen.detail or f"{seen} did not take what is staged"
-                if seen.member in {member, *before} and seen.state is not State.JOINED:
-                    return f"{seen} is {seen.state.value.replace('_', ' ')}" + (
-                        f": {seen.detail}" if seen.detail else ""
-                    )
+                said = f": {seen.detail}" if seen.detail else ""
+                if seen.member in {rolled.member, *served} and seen.state is not State.JOINED:
+                    return f"{seen} is {seen.state.value.replace('_', ' ')}{said}"
+                if seen.member == rolled.member and seen.need == rolled.need:
+                    return f"{seen} did not take what is staged{said}"
             return ""
 
         self._look([name])

@@ -133,8 +133,8 @@ class Observation:
 
     @property
     def wants_roll(self) -> bool:
-        """Whether something staged (or the daemon itself) asks for a reload or restart."""
-        return self.need in ("reload", "restart") or bool(self.tells("pending_restart", False))
+        """Whether something staged, or the daemon itself, asks for a reload or restart."""
+        return self.need in ("reload", "restart")
 
     def __str__(self) -> str:
         return f"member {self.member} on {self.host}"

@@ -236,9 +236,6 @@ REFUSALS: dict[str, Row] = {
     "RS-084": Row(
         "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
     ),
-    "RS-085": Row(
-        "Cluster-wide settings were not taken", "The cluster keeps what it had. Correct the setting and run again."
-    ),
 }
 
 
