@@ -129,8 +129,9 @@ def _settings() -> Iterator[Path]:
         for folder, _, names in os.walk(f"/proc/sys/{area}"):
             for name in names:
                 path = Path(folder, name)
-                if not left_out.search(str(path)) and path.stat().st_mode & 0o600 == 0o600:
-                    yield path
+                with contextlib.suppress(FileNotFoundError):  # some come and go
+                    if not left_out.search(str(path)) and path.stat().st_mode & 0o600 == 0o600:
+                        yield path
 
 
 def _read_settings() -> dict[str, str]:

@@ -68,8 +68,8 @@ def sources() -> Sources:
         LabError: it names no Debian archive.
     """
     archive = security = ""
-    targets = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
-    for line in targets.splitlines():
+    wanted = ("--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
+    for line in run("apt-get", "indextargets", "--no-release-info", *wanted).splitlines():
         address, suite, component = line.split()[:3]
         address = address.rstrip("/")
         if component != "main" or not re.match("https?://", address):

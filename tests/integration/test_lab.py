@@ -84,16 +84,26 @@ def other_labs() -> list[str]:
     return [line.split()[0] for line in lab("list").stdout.splitlines()[1:]]
 
 
+def groups(*parts: str) -> list[Path]:
+    """Where a control group of a lab is, depending on how the machine mounts them."""
+    return [
+        root.joinpath("rackspread-lab", *parts) for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+    ]
+
+
 def leftovers(name: str, cache: Path | None = None) -> list[str]:
     """What a lab left on the machine. Processes are found by their words too: one might have escaped its group."""
     words = (f"rackspread.{name}", f"/{name}/", f"rackspread-lab/{name}")
     found = [str(path) for path in [*RUN.glob(name), *Path("/run/netns").glob(f"rackspread.{name}*")]]
-    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/rackspread-lab/{name}")]
+    found += [str(group) for group in groups(name) if group.exists()]
     found += [
         line for line in Path("/proc/self/mountinfo").read_text().splitlines() if any(word in line for word in words)
     ]
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        found += [text for text in [backing.read_text()] if f"/{name}/" in text]
+        try:
+            found += [text for text in [backing.read_text()] if f"/{name}/" in text]
+        except OSError:  # another lab released it this moment
+            continue
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -542,13 +552,10 @@ def test_a_host_that_does_not_boot_is_named_with_its_last_words(racks: Running, 
     definition = define(tmp_path, "t-broken", 35, racks={"rack1": 2})
     with subprocess.Popen([LAB, "up", definition], stderr=subprocess.PIPE, text=True) as up:
         assert up.stderr
-        init = "hosts/r1h2/machine/payload"
-        until(
-            lambda: list(Path("/sys/fs/cgroup").glob(f"**/rackspread-lab/t-broken/{init}")) or up.poll() is not None,
-            "r1h2 boots",
-        )
-        group = next(iter(Path("/sys/fs/cgroup").glob("**/rackspread-lab/t-broken/hosts/r1h2")))
-        (group / "cgroup.kill").write_text("1")
+        inits = groups("t-broken", "hosts", "r1h2", "machine", "payload")
+        until(lambda: any(group.exists() for group in inits) or up.poll() is not None, "r1h2 boots")
+        host = next(group for group in groups("t-broken", "hosts", "r1h2") if group.exists())
+        (host / "cgroup.kill").write_text("1")
         said = up.stderr.read()
     assert up.returncode == 1
     assert "r1h2 ended while it booted. Its console's last lines:" in said
@@ -583,5 +590,5 @@ def test_the_last_down_puts_the_machine_back(folder: Path) -> None:
         lab("-l", "t-last", "down")
     assert {key: Path("/proc/sys", key).read_text() for key in keys} == before
     assert not RUN.exists()
-    assert not list(Path("/sys/fs/cgroup").glob("**/rackspread-lab"))
+    assert not any(group.exists() for group in groups())
     assert not leftovers("t-last")
