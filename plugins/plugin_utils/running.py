@@ -15,8 +15,8 @@ from pathlib import Path
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 NAME = "run.lock"
-PATIENCE = 30.0
-"""Seconds that another run may take to end: one that was killed still ends its last step."""
+PATIENCE = 150.0
+"""Seconds that another run may take to end: one that was killed still ends its last step, a start that takes its time."""
 
 
 @contextmanager
