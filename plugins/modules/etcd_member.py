@@ -13,7 +13,7 @@ version_added: "0.1.0"
 author: rackspread founders (@rackspread)
 description:
   - One step of a voter's life, forming, joining, starting, taking what is staged, on its own host.
-  - A voter whose disk was lost is removed from the cluster, and added again under a new id of etcd's, by its neighbours.
+  - A voter whose disk was lost is removed from the cluster by its neighbours, and added again under a new id of etcd's.
 extends_documentation_fragment: [rackspread.ha.member]
 """
 
