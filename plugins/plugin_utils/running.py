@@ -16,7 +16,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refu
 
 NAME = "run.lock"
 PATIENCE = 150.0
-"""Seconds that another run may take to end: one that was killed still ends its last step, a start that takes its time."""
+"""Seconds that another run may take to end: one that was killed still ends its last step, say a slow start."""
 
 
 @contextmanager
