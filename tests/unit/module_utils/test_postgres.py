@@ -1,0 +1,77 @@
+"""What is read of a member's disk without its daemon, and what it would do to it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
+from ansible_collections.rackspread.ha.plugins.module_utils.postgres import Postgres
+
+MEMBERS = [
+    {"id": each, "host": f"r{each}h1", "address": "192.0.2.1", "ports": {"main": 25432, "rest": 8008}} for each in (1, 2)
+]
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Postgres:
+    program = tmp_path / "bin/pg_controldata"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'pg_control version number:  1700'\necho 'Database system identifier:  77106'\n")
+    program.chmod(0o755)
+    instance = Instance.of("postgres_shard1", 1, "/srv/data", root=str(tmp_path))
+    return Postgres(instance, {"name": "postgres_shard1", "members": MEMBERS}, MEMBERS[0], {"bin": str(program.parent)})
+
+
+def put(postgres: Postgres, path: str) -> None:
+    file = Path(postgres.instance.data or "", path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("17\n")
+
+
+def test_a_blank_disk_is_empty(postgres: Postgres) -> None:
+    assert postgres.find().state == "empty"
+    postgres.instance.claim("site", "formation")
+    put(postgres, "lost+found/x")
+    Path(postgres.pgdata).mkdir()
+    assert postgres.find().state == "empty"
+
+
+def test_a_database_is_told_by_its_control_file(postgres: Postgres) -> None:
+    put(postgres, "pgdata/PG_VERSION")
+    found = postgres.find()
+    assert (found.state, found.cluster_id) == ("half_formed", None), "pg_basebackup was cut short"
+    put(postgres, "pgdata/global/pg_control")
+    found = postgres.find()
+    assert (found.state, found.cluster_id) == ("data", "77106")
+
+
+def test_an_initdb_that_was_cut_short_is_half_formed(postgres: Postgres) -> None:
+    put(postgres, "pgdata.forming/PG_VERSION")
+    assert postgres.find().state == "half_formed"
+
+
+def test_what_was_moved_aside_is_no_data(postgres: Postgres) -> None:
+    put(postgres, "pgdata.unfinished-1700000000/PG_VERSION")
+    put(postgres, "pgdata.failed/PG_VERSION")
+    assert postgres.find().state == "empty"
+
+
+def test_other_files_are_leftovers(postgres: Postgres) -> None:
+    put(postgres, "main/PG_VERSION")
+    found = postgres.find()
+    assert found.state == "leftovers"
+    assert "main" in found.detail
+
+
+def test_the_passwords_of_accounts_stand_in_no_statement(postgres: Postgres) -> None:
+    postgres.settings["users"] = {"replication": 'odd"name', "rewind": "rewind"}
+    postgres.secrets = {"replication": "first-password", "rewind": "second-password"}
+    statements: Any = postgres._accounts()
+    assert statements[0].startswith('CREATE ROLE "odd""name" WITH LOGIN REPLICATION PASSWORD \'SCRAM-SHA-256$')
+    assert not any("-password" in each for each in statements)
+
+
+def test_a_dead_patroni_is_no_error(postgres: Postgres) -> None:
+    live = postgres.ask()
+    assert (live.healthy, live.role, live.cluster_id) == (False, "none", None)
+    assert live.detail
