@@ -7,16 +7,16 @@ import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.module_utils.postgres import Postgres
 
-MEMBERS = [
-    {"id": each, "host": f"r{each}h1", "address": "192.0.2.1", "ports": {"main": 25432, "rest": 8008}} for each in (1, 2)
-]
+PORTS = {"main": 25432, "rest": 8008}
+MEMBERS = [{"id": each, "host": f"r{each}h1", "address": "192.0.2.1", "ports": PORTS} for each in (1, 2)]
+SAYS = "#!/bin/sh\necho 'pg_control version number:  1700'\necho 'Database system identifier:  77106'\n"
 
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Postgres:
     program = tmp_path / "bin/pg_controldata"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'pg_control version number:  1700'\necho 'Database system identifier:  77106'\n")
+    program.write_text(SAYS)
     program.chmod(0o755)
     instance = Instance.of("postgres_shard1", 1, "/srv/data", root=str(tmp_path))
     return Postgres(instance, {"name": "postgres_shard1", "members": MEMBERS}, MEMBERS[0], {"bin": str(program.parent)})
