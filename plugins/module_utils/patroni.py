@@ -142,7 +142,7 @@ def view(answer: dict[str, Any], members: list[dict[str, Any]], synchronous: boo
     ids = {member["host"]: member["id"] for member in members}
     known = [(ids[each["name"]], each) for each in answer.get("members", []) if each["name"] in ids]
     paused = bool(answer.get("pause"))
-    leader = next((each for _, each in known if each["role"] == "leader" and each["state"] == "running"), None)
+    leader = next((each for _own, each in known if each["role"] == "leader" and each["state"] == "running"), None)
     result = View(pending=[own for own, each in known if each.get("pending_restart")])
     result.leader = ids[leader["name"]] if leader else None
     wrong = ["Patroni is paused (patronictl resume ends that)"] if paused else []

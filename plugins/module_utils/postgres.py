@@ -104,7 +104,7 @@ class Postgres(Driver):
             program = f"/usr/lib/postgresql/{file.read().strip()}/bin/pg_controldata"
         program = f"{self.settings['bin']}/pg_controldata" if "bin" in self.settings else program
         for line in host.run([program, "--pgdata", self.pgdata], env={"LC_ALL": "C"}).stdout.splitlines():
-            name, _, value = line.partition(":")
+            name, _colon, value = line.partition(":")
             if name == "Database system identifier":
                 return value.strip()
         raise host.Failed(f"{program} tells no system identifier of {self.pgdata}")

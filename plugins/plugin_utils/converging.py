@@ -234,7 +234,7 @@ class Convergence:
         # A lost voter is forgotten before it is expected again, and expected before it starts.
         expel = [self._help(name, member, "expel") for name, member, action in joining if action is Action.REPAIR]
         self._do(expel, failed)
-        for deed, outcome in self._do([self._help(name, member, "admit") for name, member, _ in joining], failed):
+        for deed, outcome in self._do([self._help(name, member, "admit") for name, member, _action in joining], failed):
             peers[deed.group, deed.arguments["target"]] = outcome.answer
         self._do([deed for name, decision in steps.items() for deed in self._deeds(name, decision, peers)], failed)
         # A host that vanished in the middle is no failure: the next look says so.

@@ -120,5 +120,5 @@ def _group(key: str, said: Mapping[str, tuple[int, Record]]) -> LockedGroup:
 
 def _key(part: Record, name: str) -> str:
     """The group's key, of the key in a record: what follows the index is a program."""
-    component, _, rest = name.partition(str(part["index"]))
+    component, _index, rest = name.partition(str(part["index"]))
     return f"{component}{part['index']}" if rest.startswith("_") else name
