@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     """Wait until a condition holds. Raises AssertionError, which says what was waited for, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

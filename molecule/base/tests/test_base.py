@@ -10,14 +10,14 @@ import json
 import os
 import subprocess
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
+from waiting import until
 
 Hosts = dict[str, Host]
 
@@ -43,13 +43,6 @@ except TimeoutError:
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def wait(what: str, true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
-
-
 def python(host: Host, program: str, *arguments: object) -> Any:
     return host.run("python3 -c %s " + " ".join(str(argument) for argument in arguments), program)
 
@@ -61,7 +54,7 @@ def listening(host: Host, *ports: int, unit: str = "t-listener") -> Iterator[Non
     assert started.rc == 0, started.stderr
     try:
         for port in ports:
-            wait(f"port {port}", lambda port=port: host.run(f"ss -Hltn 'sport = {port}'").stdout != "")
+            until(lambda port=port: host.run(f"ss -Hltn 'sport = {port}'").stdout != "", f"port {port}")
         yield
     finally:
         host.run(f"systemctl stop {unit}")
@@ -146,10 +139,10 @@ while True:
     balancer.run("rm -f /run/t-vrrp.*")
     assert balancer.run("systemd-run --quiet --collect --unit=t-vrrp python3 -c %s", receive).rc == 0
     try:
-        wait("the receiver", lambda: balancer.file("/run/t-vrrp.ready").exists)
+        until(lambda: balancer.file("/run/t-vrrp.ready").exists, "the receiver")
         for name in ("client", "r3h1", "r2h1"):
             assert python(hosts[name], send, ADDRESSES["r1h1"]).rc == 0
-        wait("a packet of the peer", lambda: ADDRESSES["r2h1"] in balancer.run("cat /run/t-vrrp.seen").stdout)
+        until(lambda: ADDRESSES["r2h1"] in balancer.run("cat /run/t-vrrp.seen").stdout, "a packet of the peer")
         assert balancer.check_output("sort -u /run/t-vrrp.seen") == ADDRESSES["r2h1"]
     finally:
         balancer.run("systemctl stop t-vrrp; rm -f /run/t-vrrp.*")
@@ -197,7 +190,7 @@ def test_a_table_that_nobody_confirms_is_taken_back(lab: Any, hosts: Hosts) -> N
         loaded = module(lab, "r3h1", "firewall_table", {"ruleset": ruleset, "probation": 3})
         assert loaded.returncode == 0, loaded.stdout
         assert "pending: true" in loaded.stdout
-        wait("the former table", lambda: table(host) == former)
+        until(lambda: table(host) == former, "the former table")
         assert host.file("/run/t-watch.seen").exists
     finally:
         host.run("systemctl stop t-watch; rm -f /run/t-watch.seen")
@@ -214,7 +207,7 @@ def test_the_table_outlives_a_reload_of_the_hosts_own_rules(hosts: Hosts) -> Non
     try:
         for verb in ("start", "restart", "reload"):
             host.check_output(f"systemctl {verb} nftables")
-            wait(f"the table after a {verb}", lambda: table(host) == wanted, seconds=20)
+            until(lambda: table(host) == wanted, f"the table after a {verb}", 20)
     finally:
         host.run("systemctl stop nftables; systemctl restart rackspread-firewall")  # a stop flushes all
     assert table(host) == wanted
@@ -224,7 +217,7 @@ def test_all_is_there_after_a_boot(lab: Any, hosts: Hosts) -> None:
     wanted = table(hosts["r3h1"])
     lab("power-off", "r3h1")
     lab("power-on", "r3h1")
-    wait("the table", lambda: table(hosts["r3h1"]) == wanted)
+    until(lambda: table(hosts["r3h1"]) == wanted, "the table")
     assert hosts["r3h1"].sysctl("net.ipv4.tcp_retries2") == 5
     assert hosts["r3h1"].check_output("getent ahostsv4 r1h1").split()[0] == ADDRESSES["r1h1"]
 
@@ -259,13 +252,13 @@ time.sleep(600)
     policy = host.file("/usr/sbin/policy-rc.d")
     try:
         host.check_output("systemd-run --quiet --collect --unit=t-lock python3 -c %s", lock)
-        wait("the lock", lambda: host.file("/run/t-lock.held").exists)
+        until(lambda: host.file("/run/t-lock.held").exists, "the lock")
         with subprocess.Popen([*command, "-a", json.dumps(wanted)], stdout=subprocess.DEVNULL, cwd=ROOT) as run:
-            wait("the policy", lambda: "rackspread.ha.packages" in policy.content_string)
+            until(lambda: "rackspread.ha.packages" in policy.content_string, "the policy")
             host.check_output("kill -9 $(ps -o ppid= -C systemd-run)")
             assert run.wait(timeout=60) != 0
         host.check_output("systemctl stop t-lock")
-        wait("apt-get", lambda: host.run("systemctl is-active rackspread-packages").stdout.strip() == "inactive")
+        until(lambda: host.run("systemctl is-active rackspread-packages").stdout.strip() == "inactive", "apt-get")
         assert policy.content_string == own
         again = module(lab, "client", "packages", wanted)
         assert again.returncode == 0, again.stdout

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"r1h1": "198.18.12.11", "r2h1": "198.18.12.21", "r3h1": "198.18.12.31"}
@@ -97,13 +97,6 @@ def blank(host: Any, folder: str = DATA) -> None:
     host.check_output(f"rm -rf /srv/data/aside && mv {folder} /srv/data/aside")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still not after {seconds:g} s: {what}"
-        time.sleep(0.5)
-
-
 def reboot(lab: Any, name: str) -> None:
     lab("power-off", name)
     lab("power-on", name)
@@ -161,7 +154,7 @@ def test_what_only_a_first_start_reads_is_gone(hosts: Any) -> None:
 def test_a_killed_voter_comes_back_by_itself(hosts: Any) -> None:
     before = pid(hosts["r2h1"])
     hosts["r2h1"].check_output(f"systemctl kill --signal=KILL --kill-whom=main {UNIT}")
-    wait_until(lambda: pid(hosts["r2h1"]) not in ("0", before) and healthy(hosts), "the voter serves again")
+    until(lambda: pid(hosts["r2h1"]) not in ("0", before) and healthy(hosts), "the voter serves again")
 
 
 @pytest.mark.usefixtures("whole")
@@ -191,7 +184,7 @@ def test_a_voter_that_lost_its_disk_stays_down_and_is_repaired_by_a_run(
     ids, formed = member_ids(hosts["r1h1"]), cluster(hosts["r1h1"])
     blank(hosts["r3h1"])
     reboot(lab, "r3h1")
-    wait_until(lambda: unit_is_down(hosts["r3h1"], "the disk is lost or not mounted"), "the guard refuses to start it")
+    until(lambda: unit_is_down(hosts["r3h1"], "the disk is lost or not mounted"), "the guard refuses to start it")
 
     assert "repair (member 3" in converge().stdout
     assert healthy(hosts)
