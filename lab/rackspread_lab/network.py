@@ -38,8 +38,14 @@ def _ip(namespace: str, *lines: str) -> None:
 def build(lab: Lab) -> None:
     """Make the lab's namespace with its spine and racks."""
     run("ip", "netns", "add", lab.namespace)
-    lines = ["link set lo up", "link add spine type bridge mcast_snooping 0", "link set spine up"]
-    lines.append(f"addr add {lab.definition.gateway}/24 dev spine")
+    gateway = Host("gateway", lab.definition.gateway, "")
+    lines = [
+        "link set lo up",
+        # With an address of its own: otherwise a bridge takes that of a port, and another when ports come and go.
+        f"link add spine address {gateway.mac} type bridge mcast_snooping 0",
+        "link set spine up",
+        f"addr add {gateway.address}/24 dev spine",
+    ]
     for rack in lab.definition.racks:
         lines += [
             f"link add {rack} type bridge mcast_snooping 0",
