@@ -71,7 +71,7 @@ def power_on(lab: Lab, host: Host) -> None:
     lab.console(host).parent.mkdir(exist_ok=True)
     group = Cgroup(*supervisor.parts, "supervisor").create()
     boot = [sys.executable, PROGRAM, "_boot", lab.name, host.name]
-    spawn(group.wrap("/bin/sh", "-c", SUPERVISOR, "supervisor", *boot), str(lab.console(host)))
+    spawn(["/bin/sh", "-c", SUPERVISOR, "supervisor", *boot], lab.console(host), group.enter)
 
 
 def power_off(lab: Lab, host: Host) -> None:

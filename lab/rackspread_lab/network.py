@@ -141,7 +141,8 @@ def _enter(namespace: IO[str]) -> None:
 def speaks(address: str, port: int, greeting: bytes) -> bool:
     """Whether something at an address, as seen from this thread, greets whoever connects with these bytes."""
     try:
-        with socket.create_connection((address, port), timeout=2) as connection:
+        with socket.create_connection((address, port), timeout=0.5) as connection:
+            connection.settimeout(10)  # the kernel connects at once, but the daemon may be slow on a busy machine
             return connection.recv(len(greeting)) == greeting
     except OSError:
         return False

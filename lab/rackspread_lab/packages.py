@@ -154,10 +154,9 @@ def serve(lab: Lab) -> None:
 def _start(group: Cgroup, log: Path, deadline: float) -> bool:
     """Start nginx anew; return whether it came to listen."""
     group.remove()
-    group.create()
     SOCKET.unlink(missing_ok=True)
     log.write_text("")
-    spawn(group.wrap("nginx", "-p", FOLDER, "-e", log, "-c", FOLDER / "nginx.conf"), str(log))
+    spawn(["nginx", "-p", FOLDER, "-e", log, "-c", FOLDER / "nginx.conf"], log, group.create().enter)
     while not _answers(SOCKET):
         time.sleep(0.02)
         if "[emerg]" in log.read_text() or time.monotonic() > deadline:
@@ -176,8 +175,8 @@ def open_door(lab: Lab) -> None:
     if group.populated:
         return
     listen = f"TCP-LISTEN:80,bind={lab.definition.gateway},fork,reuseaddr,backlog=128"
-    door = group.create().wrap(*network.inside(lab), "socat", listen, f"UNIX-CONNECT:{SOCKET}")
-    spawn(door, str(lab.folder / "packages.log"))
+    command = [*network.inside(lab), "socat", listen, f"UNIX-CONNECT:{SOCKET}"]
+    spawn(command, lab.folder / "packages.log", group.create().enter)
 
 
 def door(lab: Lab) -> str:

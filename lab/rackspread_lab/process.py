@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .errors import LabError
 
@@ -28,10 +29,17 @@ def run(*command: object, stdin: str = "", check: bool = True) -> str:
     return done.stdout
 
 
-def spawn(command: Sequence[object], log: str) -> int:
-    """Start a command that outlives this one, its output appended to the file ``log``; return its process id."""
+def spawn(command: Sequence[object], log: Path, enter: Callable[[], None]) -> None:
+    """Start a command that outlives this one.
+
+    Args:
+        command: its words.
+        log: the file that its output is appended to.
+        enter: called in the new process before the command starts, to move it into its control group; so it is there
+            when this returns. No other thread may be running.
+    """
     with open(log, "a") as output:
-        return subprocess.Popen(
+        subprocess.Popen(
             [str(word) for word in command],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
-        ).pid  # fmt: skip
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", preexec_fn=enter,
+        )  # fmt: skip
