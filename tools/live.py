@@ -392,7 +392,8 @@ class Probe:
             raise RuntimeError(f"nothing could be read back: {said.stdout}{said.stderr}")
         self.result = json.loads(said.stdout)
         if self.knock:
-            marks = [line["t"] for line in self._lines("knocks") if line["ok"]]
+            lines = list(self._lines("knocks"))
+            marks = [line["t"] for line in lines if line["ok"] or line is lines[-1]]  # the end ends an outage as well
             self.knocks = [Gap(before, after - before) for before, after in itertools.pairwise(marks)]
         client(f"rm -f {self._path('*')}")
         return self.result
