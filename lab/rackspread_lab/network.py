@@ -55,8 +55,9 @@ def build(lab: Lab) -> None:
             f"link set {rack} up",
         ]
     _ip(lab.namespace, *lines)
-    # With forwarding on and no route, a packet for elsewhere is refused at once instead of being swallowed.
-    run(*inside(lab), "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    # arp_ignore: only the spine answers for the gateway. By default a rack's bridge would too, even when the rack is cut.
+    # ip_forward, and no route: a packet for elsewhere is refused at once instead of being swallowed.
+    run(*inside(lab), "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.ip_forward=1")
 
 
 def inside(lab: Lab) -> list[str]:

@@ -58,8 +58,8 @@ class Running:
     def boot(self, host: str) -> str:
         return self.root(host, "cat /proc/sys/kernel/random/boot_id", check=False)
 
-    def reach(self, host: str, address: str) -> bool:
-        code = f"import socket; socket.create_connection(('{address}', 22), 3)"
+    def reach(self, host: str, address: str, port: int = 22) -> bool:
+        code = f"import socket; socket.create_connection(('{address}', {port}), 3)"
         return self.python(host, code).returncode == 0
 
     def status(self, host: str) -> list[str]:
@@ -181,6 +181,13 @@ def test_another_definition_of_a_lab_that_is_up_is_refused(racks: Running, tmp_p
     assert racks.status("r1h2")[3:] == ["on", "up", "running"]
 
 
+def test_the_gateway_is_the_spine_and_not_the_bridge_of_the_rack(racks: Running) -> None:
+    for host in ("r1h1", "r1h2", "r2h1"):
+        racks.ssh(host, "sudo ip neigh flush all")
+        assert racks.reach(host, "198.18.30.1", 80)
+        assert "lladdr 02:00:c6:12:1e:01" in racks.root(host, "ip neigh show 198.18.30.1")
+
+
 def test_no_way_leads_out(racks: Running) -> None:
     code = "import socket; socket.create_connection(('192.0.2.1', 80), 20)"
     assert "Network is unreachable" in racks.python("r1h1", code).stderr
@@ -213,6 +220,7 @@ def test_a_cut_rack_is_alone_and_whole_in_itself(healed: Running) -> None:
     assert healed.reach("r1h1", "198.18.30.12")
     assert not healed.reach("r1h1", "198.18.30.21")
     assert not healed.reach("client", "198.18.30.11")
+    assert not healed.reach("r1h1", "198.18.30.1", 80)
     assert healed.reach("client", "198.18.30.21")
     assert healed.status("r1h1")[4:6] == ["rack", "cut"]
     healed("heal", "rack1")
