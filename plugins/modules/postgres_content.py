@@ -90,7 +90,7 @@ EXAMPLES = r"""
 - name: Make an application's user and database where this host leads
   rackspread.ha.postgres_content:
     instances:
-      - {group: postgres_shard1, socket: /run/rackspread/postgres_shard1, port: 25432}
+      - {group: postgres_shard1, socket: /run/rackspread-postgres-shard1, port: 25432}
     users:
       - {name: app, password: "{{ app_password }}"}
     databases:

@@ -94,7 +94,7 @@ def psql(host: Any, where: str, statement: str, password: str = APP) -> Any:
 
 def local(host: Any, shard: str, statement: str) -> str:
     """A statement as the superuser, over the socket of the member on this host."""
-    where = f"host=/run/rackspread/{shard} port={PORTS[shard]} user=postgres"
+    where = f"host=/run/{UNITS[shard]} port={PORTS[shard]} user=postgres"
     answer: str = host.check_output(f"psql {shlex.quote(where)} -XAtc {shlex.quote(statement)}")
     return answer
 
@@ -135,7 +135,7 @@ def whole(hosts: Any) -> bool:
             return False
         own = next(name for name, each in seen.items() if each["role"] == "leader")
         statement = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'quorum'"
-        where = f"host=/run/rackspread/{shard} port={port} user=postgres"
+        where = f"host=/run/{UNITS[shard]} port={port} user=postgres"
         if hosts[own].run(f"psql {shlex.quote(where)} -XAtc {shlex.quote(statement)}").stdout.strip() != "2":
             return False
     return True
@@ -269,6 +269,15 @@ def test_a_bad_setting_meets_one_member_and_is_taken_back(hosts: Any, converge: 
     assert {shard: started(hosts, shard) for shard in PORTS} == after
 
 
+def test_a_host_that_was_off_comes_back_by_itself(hosts: Any, lab: Any) -> None:
+    name = next(iter(sorted(ADDRESSES.keys() - {leader(hosts, shard) for shard in PORTS})))
+    with writing(hosts["client"]) as seen:
+        lab("power-off", name)
+        lab("power-on", name)
+        wait_until(lambda: whole(hosts), "its members are in sync again")
+    assert nothing_lost(seen), seen
+
+
 def test_a_lost_copy_is_not_started_on_its_blank_disk_and_is_repaired_by_a_run(hosts: Any, converge: Converge) -> None:
     host = hosts["r3h1"]
     wait_until(lambda: whole(hosts), "all are in sync")
@@ -311,7 +320,7 @@ def test_a_shard_that_etcd_knows_is_not_formed_over(hosts: Any, converge: Conver
 
 def test_the_probe_sees_a_store_that_drops_an_acknowledged_row(hosts: Any) -> None:
     own = hosts[leader(hosts, "postgres_shard2")]
-    where = f"host=/run/rackspread/postgres_shard2 port={PORTS['postgres_shard2']} user=postgres dbname=app"
+    where = f"host=/run/{UNITS['postgres_shard2']} port={PORTS['postgres_shard2']} user=postgres dbname=app"
     statements = """
         CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN DELETE FROM rackspread_probe WHERE run = NEW.run AND n = NEW.n; RETURN NULL; END';
@@ -330,6 +339,20 @@ def test_the_probe_sees_a_store_that_drops_an_acknowledged_row(hosts: Any) -> No
         own.check_output(f"{run} 'DROP FUNCTION forget CASCADE'")
     assert seen["postgres_shard2"]["lost"] == [50]
     assert seen["postgres_shard1"]["lost"] == []
+
+
+@LONG
+def test_a_leaders_rack_is_cut(hosts: Any, lab: Any) -> None:
+    wait_until(lambda: whole(hosts), "all are in sync")
+    own = leader(hosts, "postgres_shard1")
+    with writing(hosts["client"]) as seen:
+        lab("cut", f"rack{own[1]}")
+        try:
+            time.sleep(30)  # the cut itself is what lasts
+        finally:
+            lab("heal")
+        wait_until(lambda: whole(hosts), "the one that was cut off is back in sync")
+    assert nothing_lost(seen), seen
 
 
 @LONG
