@@ -178,8 +178,11 @@ def fetch(
         host: who asks.
         url: what for.
         service: whose CA is trusted, and whose certificate is shown where `identity` says so.
-        body: sent as JSON, with POST unless `method` says otherwise.
+        body: sent as JSON.
+        method: POST where there is a body, else GET.
+        identity: whether to show the host's certificate.
         login: `user:password`; it goes by standard input.
+        seconds: how long it may take.
 
     Returns: status and text; 0 and the reason where no HTTP came to be.
     """
@@ -202,7 +205,7 @@ def secret(service: str, name: str) -> str:
     return str(yaml.safe_load((STATE / "secrets" / f"{service}.yml").read_text())[name])
 
 
-def cluster(shard: str, member: dict[str, Any]) -> dict[str, Any] | None:
+def cluster(member: dict[str, Any]) -> dict[str, Any] | None:
     """What a member's Patroni says of its cluster, None where it does not answer."""
     status, text = fetch(member["host"], f"https://{member['address']}:{member['ports']['rest']}/cluster", "postgres")
     answer: dict[str, Any] | None = json.loads(text) if status == 200 else None
@@ -213,11 +216,9 @@ def primaries() -> dict[str, str]:
     """By shard the host of its primary; one that nobody leads is not there."""
     found = {}
     for shard, those in members("postgres_shard").items():
-        for member in those:
-            if answer := cluster(shard, member):
-                found |= {shard: each["name"] for each in answer["members"] if each["role"] == "leader"}
-                break
-    return found
+        answer = next((said for member in those if (said := cluster(member))), None) or {"members": []}
+        found[shard] = next((str(each["name"]) for each in answer["members"] if each["role"] == "leader"), "")
+    return {shard: host for shard, host in found.items() if host}
 
 
 def voters() -> dict[str, dict[str, Any]]:
@@ -251,7 +252,7 @@ def ailments() -> list[str]:
     """What keeps the site from being whole, in words; nothing where it is."""
     found = []
     for shard, those in members("postgres_shard").items():
-        answer = next((said for member in those if (said := cluster(shard, member))), None)
+        answer = next((said for member in those if (said := cluster(member))), None)
         states = {each["name"]: (each["role"], each["state"]) for each in (answer or {}).get("members", [])}
         roles = sorted(role for role, _state in states.values())
         # The one that is not counted on right now is called a replica until the next look; with quorum all are counted.
