@@ -41,7 +41,7 @@ def build(lab: Lab) -> None:
     gateway = Host("gateway", lab.definition.gateway, "")
     lines = [
         "link set lo up",
-        # With an address of its own: otherwise a bridge takes that of a port, and another when ports come and go.
+        # A fixed address: otherwise a bridge takes one of a port, and another one when ports come and go.
         f"link add spine address {gateway.mac} type bridge mcast_snooping 0",
         "link set spine up",
         f"addr add {gateway.address}/24 dev spine",
@@ -55,7 +55,7 @@ def build(lab: Lab) -> None:
             f"link set {rack} up",
         ]
     _ip(lab.namespace, *lines)
-    # arp_ignore: only the spine answers for the gateway. By default a rack's bridge would too, even when the rack is cut.
+    # arp_ignore: only the spine answers for the gateway. By default a rack's bridge does too, in a cut rack as well.
     # ip_forward, and no route: a packet for elsewhere is refused at once instead of being swallowed.
     run(*inside(lab), "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.ip_forward=1")
 
