@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import NoReturn
 
 from . import network, packages, volumes
 from .cgroup import Cgroup
@@ -82,7 +83,7 @@ def power_off(lab: Lab, host: Host) -> None:
     forget_connections(lab, host)
 
 
-def boot(lab: Lab, host: Host) -> None:
+def boot(lab: Lab, host: Host) -> NoReturn:
     """Boot a host once. Doesn't return: this process becomes systemd-nspawn."""
     disk = lab.disks / host.name
     machine = Cgroup(*lab.host_cgroup(host).parts, "machine")

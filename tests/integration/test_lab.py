@@ -10,16 +10,15 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab/lab"
 RUN = Path("/run/rackspread-lab")
-PATIENCE = 90  # seconds that something may take on a slow machine
 
 
 def lab(*words: str, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
@@ -27,13 +26,6 @@ def lab(*words: str, check: bool = True, **options: object) -> subprocess.Comple
     if check:
         assert done.returncode == 0, f"lab {' '.join(words)}: {done.stdout}{done.stderr}"
     return done
-
-
-def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 class Running:
@@ -135,7 +127,7 @@ def racks(folder: Path) -> Iterator[Running]:
         yield Running("t-racks")
     finally:
         lab("-l", "t-racks", "down")
-    until(lambda: not leftovers("t-racks"), f"nothing left: {leftovers('t-racks')}", 15)
+    until(lambda: not leftovers("t-racks"), f"nothing left: {leftovers('t-racks')}")
     assert not site.exists()
 
 
@@ -476,7 +468,7 @@ def test_two_labs_do_not_touch_each_other(racks: Running, folder: Path) -> None:
         assert racks.reach("r2h1", "198.18.30.11")
     finally:
         second("down")
-    until(lambda: not leftovers("t-second"), "nothing of t-second is left", 15)
+    until(lambda: not leftovers("t-second"), "nothing of t-second is left")
     assert [racks.boot("r1h1"), uuid(racks, "r1h1")] == before
     racks("kill", "r1h1", "same")
     racks.ssh("r1h1", "sudo apt-get -q update")
@@ -505,7 +497,7 @@ def test_what_a_killed_up_leaves_is_taken_down(racks: Running, tmp_path: Path, m
     status = lab("-l", "t-killed", "status", check=False)
     assert "The lab t-killed is half built" in status.stderr
     lab("-l", "t-killed", "down")
-    until(lambda: not leftovers("t-killed", tmp_path), f"nothing is left: {leftovers('t-killed', tmp_path)}", 15)
+    until(lambda: not leftovers("t-killed", tmp_path), f"nothing is left: {leftovers('t-killed', tmp_path)}")
 
 
 def test_the_next_up_clears_what_a_killed_one_left(racks: Running, tmp_path: Path) -> None:
@@ -518,7 +510,7 @@ def test_the_next_up_clears_what_a_killed_one_left(racks: Running, tmp_path: Pat
         assert Running("t-killed").ssh("r1h1", "systemctl is-system-running --wait") == "running"
     finally:
         lab("-l", "t-killed", "down")
-    until(lambda: not leftovers("t-killed"), f"nothing is left: {leftovers('t-killed')}", 15)
+    until(lambda: not leftovers("t-killed"), f"nothing is left: {leftovers('t-killed')}")
 
 
 @pytest.mark.parametrize(
@@ -543,7 +535,7 @@ def test_other_layouts_of_control_groups_will_do(racks: Running, tmp_path: Path,
     assert (done.returncode, "failed\nt-layout is down." in done.stdout) == (0, True), (
         f"{layout}: {done.stdout}{done.stderr}"
     )
-    until(lambda: not leftovers("t-layout"), f"nothing is left: {leftovers('t-layout')}", 15)
+    until(lambda: not leftovers("t-layout"), f"nothing is left: {leftovers('t-layout')}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
