@@ -100,11 +100,19 @@ def play(
     **environment: str,
 ) -> Run:
     """Run a playbook of the tree (or one by its whole path) to its end."""
+    return _run(playbook_command(playbook, *options, inventory=inventory), ansible_environment() | environment, seconds)
+
+
+def demo() -> Run:
+    """Run tools/demo to its end."""
+    return _run([str(ROOT / "tools/demo")], dict(os.environ), 1500)
+
+
+def _run(command: list[str], environment: dict[str, str], seconds: float) -> Run:
     began = time.monotonic()
     done = subprocess.run(
-        playbook_command(playbook, *options, inventory=inventory),
-        cwd=ROOT, env=ansible_environment() | environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False,
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=seconds, check=False,
     )  # fmt: skip
     return Run(done.returncode, time.monotonic() - began, done.stdout, recap(done.stdout))
 

@@ -1,0 +1,163 @@
+"""The demo from bare hosts: what it ends with, what it promises, what it keeps out, and that it may be run again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+
+import live
+import pytest
+
+Tell = Callable[[str], None]
+SHARDS = ("postgres_shard1", "postgres_shard2")
+GIB = 1024
+
+pytestmark = pytest.mark.usefixtures("demo")
+
+
+def psql(
+    port: int, statement: str, options: str = "sslmode=verify-full", password: str | None = None
+) -> tuple[int, str]:
+    """Ask through the VIP, from the client; psql's exit code and what it said."""
+    address = f"postgresql://{live.USER}@{live.VIP}:{port}/{live.DATABASE}?connect_timeout=10&{options}"
+    words = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--no-password", address, "--command", statement]
+    before = f"PGPASSWORD={shlex.quote(password)} " if password else ""
+    done = live.client(before + shlex.join(words), check=False)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def ports(kind: str) -> dict[str, int]:
+    return {shard: those[0]["ports"][kind] for shard, those in live.members("postgres_shard").items()}
+
+
+def test_it_ends_with_the_map_the_endpoints_and_the_way_in(demo: live.Run, told: Tell) -> None:
+    for line in (
+        "r1h1  198.18.0.11    r2h1  198.18.0.21    r3h1  198.18.0.31",
+        "postgres_shard1      198.18.0.100:5432   198.18.0.100:6432",
+        "postgres_shard2      198.18.0.100:5433   198.18.0.100:6433",
+        "sslmode=verify-full sslrootcert=inventories/lab/.rackspread/pki/postgres/ca.crt",
+    ):
+        assert line in demo.output
+    assert live.secret("postgres", "admin") not in demo.output
+    told(f"the demo came up in {demo.seconds:.0f} s")
+
+
+def test_a_line_that_it_ends_with_works_as_it_stands(demo: live.Run) -> None:
+    (line,) = re.findall(r"^  postgres_shard1:  lab/lab ssh client (.*)$", demo.output, re.MULTILINE)
+    assert re.search(r"198\.18\.0\.\d+ +\| f", live.client(shlex.split(line)[0]).stdout)
+
+
+def test_each_member_is_in_a_rack_of_its_own_and_each_primary_in_another() -> None:
+    shards = live.members("postgres_shard")
+    assert tuple(shards) == SHARDS
+    for those in shards.values():
+        assert sorted(member["rack"] for member in those) == ["rack1", "rack2", "rack3"]
+    primaries = live.primaries()
+    assert len(live.racks_of(primaries.values())) == len(SHARDS)
+    assert {member["host"] for those in shards.values() for member in those if member["leader"]} == set(
+        primaries.values()
+    )
+
+
+def test_a_commit_waits_for_a_copy_in_another_rack() -> None:
+    for shard, those in live.members("postgres_shard").items():
+        status, text = live.fetch(
+            those[0]["host"], f"https://{those[0]['address']}:{those[0]['ports']['rest']}/config", "postgres"
+        )
+        assert status == 200, text
+        assert json.loads(text)["synchronous_mode"] == "quorum"
+        primary = live.primaries()[shard]
+        statement = "SELECT string_agg(sync_state, ' ') FROM pg_stat_replication; SHOW synchronous_standby_names"
+        socket = f"/run/rackspread-{shard.replace('_', '-')}"
+        command = f"psql -At -h {socket} -p {those[0]['ports']['main']} -c {shlex.quote(statement)}"
+        said = live.root(primary, f"runuser -u postgres -- {command}")
+        assert said.splitlines()[0] == "quorum quorum"
+        assert said.splitlines()[1].startswith("ANY 1 (")
+
+
+def test_clients_write_to_each_primary_and_read_from_its_replicas() -> None:
+    primaries, hosts = live.primaries(), {m["address"]: m["host"] for s in SHARDS for m in live.members(s)[s]}
+    for shard in SHARDS:
+        write, read = ports("write")[shard], ports("read")[shard]
+        statements = "CREATE TABLE IF NOT EXISTS demo (n int); INSERT INTO demo VALUES (1); SELECT inet_server_addr()"
+        code, said = psql(write, statements)
+        assert code == 0, said
+        assert hosts[said.splitlines()[-1]] == primaries[shard]
+        code, said = psql(read, "SELECT inet_server_addr(), pg_is_in_recovery(), (SELECT count(*) > 0 FROM demo)")
+        address, *facts = said.split("|")
+        assert (code, facts) == (0, ["t", "t"]), said
+        assert hosts[address] != primaries[shard]
+
+
+def test_a_replica_takes_no_writes() -> None:
+    code, said = psql(ports("read")["postgres_shard1"], "INSERT INTO demo VALUES (2)")
+    assert code != 0
+    assert "read-only transaction" in said
+
+
+def test_nobody_comes_in_without_tls_the_password_or_the_right_name() -> None:
+    port = ports("write")["postgres_shard1"]
+    code, said = psql(port, "SELECT 1", "sslmode=disable")
+    assert code != 0
+    assert "no encryption" in said
+    code, said = psql(port, "SELECT 1", password="wrong")
+    assert code != 0
+    assert "password authentication failed" in said
+    code, said = psql(port, "SELECT 1", "sslmode=verify-full&host=anywhere.example&hostaddr=198.18.0.100")
+    assert code != 0
+    assert "does not match host name" in said
+
+
+def test_etcd_turns_away_who_has_no_certificate() -> None:
+    ((member, *_others),) = live.members("etcd_voter").values()
+    url = f"https://{member['address']}:{member['ports']['main']}/v3/maintenance/status"
+    assert live.fetch(member["host"], url, "etcd", body={})[0] == 200
+    status, said = live.fetch(member["host"], url, "etcd", body={}, identity=False)
+    assert status == 0, said  # the connection ends before any HTTP; how that is told depends on who is quicker
+
+
+def test_patroni_is_changed_only_with_certificate_and_password() -> None:
+    member = live.members("postgres_shard1")["postgres_shard1"][0]
+    url = f"https://{member['address']}:{member['ports']['rest']}/config"
+    change = {"method": "PATCH", "body": {"loop_wait": 2}}
+    login = f"rackspread:{live.secret('postgres', 'rest')}"
+    status, said = live.fetch(member["host"], url, "postgres", **change, login=login, identity=False)
+    assert status in (0, 403), said
+    assert live.fetch(member["host"], url, "postgres", **change)[0] == 401
+    assert live.fetch(member["host"], url, "postgres", **change, login=login)[0] == 200
+
+
+def test_the_statistics_page_wants_its_password() -> None:
+    balancers = live.members("edge_balancer")["edge_balancer1"]
+    for member, other in zip(balancers, reversed(balancers), strict=True):
+        url = f"https://{member['address']}:{member['ports']['main']}/"
+        assert live.fetch(other["host"], url, "edge", identity=False)[0] == 401
+        login = f"admin:{live.secret('edge', 'stats')}"
+        status, page = live.fetch(other["host"], url, "edge", identity=False, login=login)
+        assert status == 200
+        assert "postgres_shard1_write" in page
+
+
+def test_one_balancer_has_the_vip_and_etcd_is_led_apart_from_the_primaries() -> None:
+    assert len(live.holders()) == 1
+    leader = live.etcd_leader()
+    assert leader
+    assert not live.racks_of([leader]) & live.racks_of(live.primaries().values())
+
+
+def test_it_takes_less_than_four_gib(told: Tell) -> None:
+    taken = live.memory()
+    told(f"all processes of the lab take {taken:.0f} MiB")
+    assert 500 < taken < 4 * GIB
+
+
+def test_run_again_it_changes_nothing(told: Tell) -> None:
+    again = live.demo()
+    assert again.code == 0, again.output[-12000:]
+    assert len(again.recap) == 10  # nine hosts and the controller
+    assert not again.changed
+    (seconds,) = re.findall(r"^━━ site: ([\d.]+) s$", again.output, re.MULTILINE)
+    told(f"site.yml with nothing to do took {seconds} s")
+    assert float(seconds) <= 90
