@@ -339,7 +339,7 @@ class Postgres(Driver):
 
     def _why(self) -> str:
         """The last complaints of Postgres and Patroni in the journal."""
-        lines = host.journal(self.instance.unit, 60).split(" | ")
+        lines = host.journal(self.instance.unit, 300).split(" | ")  # each try of Patroni's to start it writes 50
         return " ".join([line for line in lines if any(word in line for word in COMPLAINTS)][-2:])
 
     def _config(self) -> dict[str, Any]:

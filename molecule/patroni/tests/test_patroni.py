@@ -256,7 +256,7 @@ def test_a_bad_setting_meets_one_member_and_is_taken_back(hosts: Any, converge: 
         assert done.returncode != 0
         said = " ".join(done.stdout.split())
         assert "RS-081" in said
-        assert "could not map anonymous shared memory" in said, "Postgres' own words say why"
+        assert "could not map anonymous shared memory" in said, f"Postgres' own words say why, and here it is {said}"
         wait_until(lambda: whole(hosts), "all are in sync")
     assert nothing_lost(seen), seen
     after = {shard: started(hosts, shard) for shard in PORTS}
