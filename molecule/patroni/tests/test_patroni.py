@@ -216,7 +216,9 @@ def test_a_client_is_turned_away(hosts: Any, where: str, password: str, said: st
 def test_patroni_answers_to_certificates_and_obeys_passwords(hosts: Any) -> None:
     without = rest(hosts["client"], "r1h1", "postgres_shard1", "/cluster")
     assert without.rc != 0
-    assert "SSL" in without.stderr
+    # With TLS 1.3 the alert may be overtaken by the reset of the connection.
+    assert "SSL" in without.stderr or "Connection reset" in without.stderr, without.stderr
+    assert rest(hosts["client"], "r1h1", "postgres_shard1", "/cluster", SHOW_CERTIFICATE).rc == 0
     patch = "data=b'{\"ttl\": 300}', method='PATCH'"
     refused = rest(hosts["client"], "r1h1", "postgres_shard1", "/config", SHOW_CERTIFICATE, patch)
     assert "401" in refused.stderr
