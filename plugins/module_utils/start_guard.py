@@ -114,7 +114,9 @@ def seen(watch: dict[str, str]) -> dict[str, list[int] | None]:
 
 def note(paths: Paths, manifest: dict[str, Any]) -> None:
     """Write down what the process is started (or was just reloaded) with."""
-    os.makedirs(os.path.dirname(paths.note), mode=0o755, exist_ok=True)
+    folder = os.path.dirname(paths.note)
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o755)  # noqa: S103  # a unit has a umask of its own
     text = json.dumps({**manifest, "seen": seen(manifest["watch"])})
     aside = f"{paths.note}.new"
     with open(aside, "w", encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 """The start guard, run as systemd runs it: a script with nothing but the standard library."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,15 @@ def test_a_member_on_its_own_disk_is_started_and_noted(instance: Instance) -> No
     assert noted is not None
     assert noted["version"] == Path(instance.current).resolve().name
     assert instance.need(running=True) == "nothing"
+
+
+def test_the_umask_of_a_unit_closes_the_folder_to_nobody(instance: Instance) -> None:
+    before = os.umask(0o077)
+    try:
+        assert start_guard.main("etcd_voter1", instance.root) is None
+    finally:
+        os.umask(before)
+    assert Path(instance.note).parent.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_blank_mount_point_is_refused(instance: Instance) -> None:
