@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..refusals import Refusal
+
 DATA_ROOT = "/var/lib/rackspread"
 """Where members keep their data on a host that does not say otherwise."""
 
@@ -18,7 +20,7 @@ class Host:
     """A host that stands in a rack.
 
     `capacity` is the memory for members in MiB, None where unbounded. `address` is None only where the caller has no
-    use for it (the filter).
+    use for it (the filter). `within` are the failure domains that hold the rack, the outermost first: a room, a row.
     """
 
     name: str
@@ -27,6 +29,12 @@ class Host:
     capacity: int | None = None
     data_root: str = DATA_ROOT
     data_roots: Mapping[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The failure domains that the host stands in, the outermost first and the rack last."""
+        return (*self.within, self.rack)
 
     def data(self, service: str, group: str) -> str:
         """The directory on this host that holds the data of its member of a group."""
@@ -103,6 +111,13 @@ class Demand:
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     groups_key: str = "groups"
     members_key: str = "members"
+
+    def ports_of(self, index: int) -> dict[str, int]:
+        """The ports of a group. Raises Refusal RS-016 where its index is past the end of a block."""
+        for name, (_base, block) in self.ports.items():
+            if index > block:
+                raise Refusal("RS-016", f"{self.component}{index} has no port `{name}`: the block has {block}.")
+        return {name: base + index - 1 for name, (base, _block) in self.ports.items()}
 
 
 @dataclass(frozen=True, slots=True)
