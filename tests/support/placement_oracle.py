@@ -7,7 +7,7 @@ one after another, each kept at its optimum for those that follow.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import inf, lcm
 from typing import NamedTuple
@@ -77,8 +77,15 @@ class Program:
         return base + more
 
 
-def optimum(case: Case) -> Score | None:
-    """The best score of a case whose locked groups are whole; None where it can't be placed."""
+def optimum(case: Case, present: Sequence[Collection[str]] = ()) -> tuple[Score, int] | None:
+    """The best score of a case whose locked groups are whole, and the fewest moves that reach it.
+
+    Args:
+        case: the groups that are placed are those that are not locked.
+        present: the hosts that these groups have now.
+
+    None where it can't be placed.
+    """
     demand, groups = case.demand, range(case.demand.groups - len(case.locked))
     able = [host for host in case.usable if case.room(host) > 0]
     if len(able) < demand.members:
@@ -150,5 +157,9 @@ def optimum(case: Case) -> Score | None:
             Square([lead[g, n] for g in groups for n in names if lead], before[name]) for name, names in sets.items()
         )
 
-    over_racks = leaders(racks, leading_racks)
-    return (tuple(crowding), hosts, fullest, even, over_racks, leaders({name: [name] for name in size}, leading))
+    of_racks, of_hosts = leaders(racks, leading_racks), leaders({name: [name] for name in size}, leading)
+    stay = {member[g, name]: -1 for g, names in enumerate(present) for name in names if name in size}
+    staying = program.least(stay)
+    assert staying is not None
+    moves = sum(map(len, present)) + staying
+    return (tuple(crowding), hosts, fullest, even, of_racks, of_hosts), moves

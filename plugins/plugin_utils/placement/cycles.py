@@ -14,8 +14,8 @@ Arc = tuple[int, int, Change | None]
 """To a vertex, at a cost, with what it changes in the flow (None: nothing that anybody counts)."""
 
 
-def negative_cycle(size: int, arcs: Callable[[int], Iterable[Arc[Change]]]) -> list[Change]:
-    """What to change along a cycle of negative cost; empty where there is none.
+def negative_cycles(size: int, arcs: Callable[[int], Iterable[Arc[Change]]]) -> list[Change]:
+    """What to change along cycles of negative cost that share no vertex; empty where there is none.
 
     Bellman and Ford's search with a queue, from all vertices at once, O(vertices · arcs) at worst.
 
@@ -38,26 +38,27 @@ def negative_cycle(size: int, arcs: Callable[[int], Iterable[Arc[Change]]]) -> l
                     queued[target] = True
                     queue.append(target)
         steps += 1
-        if steps % size == 0 and (cycle := _cycle(before)):
-            return cycle
+        if steps % size == 0 and (changes := _around(before)):
+            return changes
     return []
 
 
-def _cycle(before: Sequence[tuple[int, Change | None] | None]) -> list[Change]:
-    """The changes along a cycle of predecessors, which is always one of negative cost; empty where there is none."""
+def _around(before: Sequence[tuple[int, Change | None] | None]) -> list[Change]:
+    """The changes along all cycles of predecessors. A cycle of predecessors is always one of negative cost."""
     seen = [-1] * len(before)
+    changes: list[Change] = []
     for start in range(len(before)):
         vertex = start
         while seen[vertex] < 0 and (step := before[vertex]):
             seen[vertex] = start
             vertex = step[0]
-        if seen[vertex] == start and before[vertex]:
-            changes: list[Change] = []
-            end = vertex
-            while step := before[vertex]:
-                vertex = step[0]
-                if step[1] is not None:
-                    changes.append(step[1])
-                if vertex == end:
-                    return changes
-    return []
+        if seen[vertex] != start:
+            continue
+        end = vertex
+        while step := before[vertex]:
+            vertex = step[0]
+            if step[1] is not None:
+                changes.append(step[1])
+            if vertex == end:
+                break
+    return changes

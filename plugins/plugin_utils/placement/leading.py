@@ -11,28 +11,32 @@ residual graph has no negative cycle. Time: a few looks at n · k arcs for each 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from .cycles import Arc, negative_cycle
-from .quotas import Ground, leader_weights
+from .cycles import Arc, negative_cycles
+from .quotas import Ground, leader_weights, spread
 
 Change = tuple[int, int]
 """A member that leads in the place of another, as leaves."""
 
 
-def assign(ground: Ground, groups: Sequence[Sequence[int]], leading: Sequence[int | None]) -> list[int]:
+def assign(
+    ground: Ground, groups: Sequence[Collection[int]], leading: Sequence[int | None], enough: list[int] | None = None
+) -> list[int]:
     """A leader for each group.
 
     Args:
         ground: with the leaders of other groups.
         groups: the leaves of each group's members.
         leading: who leads now, which is kept where that is as good.
+        enough: what `quotas.spread` can't be below, if that is known.
 
     Returns a leaf for each group.
     """
     flow = _Flow(ground, groups, leading)
-    while cycle := negative_cycle(ground.tree.size, flow.arcs):
-        for new, old in cycle:
+    flow.sweep()
+    while spread(ground, flow.own) != enough and (changes := negative_cycles(ground.tree.size, flow.arcs)):
+        for new, old in changes:
             flow.change(new, old)
     return flow.leading
 
@@ -42,7 +46,7 @@ class _Flow:
     the other does.
     """
 
-    def __init__(self, ground: Ground, groups: Sequence[Sequence[int]], leading: Sequence[int | None]) -> None:
+    def __init__(self, ground: Ground, groups: Sequence[Collection[int]], leading: Sequence[int | None]) -> None:
         tree = ground.tree
         self.tree, self.groups = tree, groups
         self.weight = leader_weights(tree, sum(ground.leaders) + len(groups))
@@ -67,6 +71,25 @@ class _Flow:
         for host in self.groups[number]:
             if host != leader:
                 self.could[host][leader] += by
+
+    def sweep(self) -> None:
+        """Let single members lead in the place of others as long as that is better: most of the way, and cheap."""
+        weight, level, better = self.weight, self.tree.level, True
+        while better:
+            better = False
+            for number, hosts in enumerate(self.groups):
+                leader = self.leading[number]
+                away = self.tree.path(leader)
+                for host in hosts:
+                    to = self.tree.path(host)
+                    gain = sum(weight[level[node]] * (2 * self.all[node] - 1) for node in away if node not in to)
+                    loss = sum(weight[level[node]] * (2 * self.all[node] + 1) for node in to if node not in away)
+                    if loss < gain:
+                        self._lead(number, leader, -1)
+                        self._lead(number, host, 1)
+                        self.leading[number] = host
+                        better = True
+                        break
 
     def arcs(self, vertex: int) -> Iterator[Arc[Change]]:
         """The arcs with residual capacity that leave a node."""

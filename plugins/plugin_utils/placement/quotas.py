@@ -151,26 +151,29 @@ def load_cost(ground: Ground, groups: int, most: Sequence[int], fullest: float |
     return Cost(leaf, inner)
 
 
-def members(ground: Ground, groups: int, size: int) -> tuple[list[int], Cost]:
+def members(
+    ground: Ground, groups: int, size: int, prefer: Callable[[int, int], int] | None = None
+) -> tuple[list[int], Cost]:
     """How many members of new groups each node gets; fewer than groups · size at the root where there is no more room.
 
     Args:
         ground: the hosts, of which a group by itself finds enough.
         groups: how many groups.
         size: how many members each has.
+        prefer: as in `greedy.hand_out`.
 
     Returns with them the cost by which they are best: crowding, Σ load²/capacity, the greatest load/capacity, evenness.
     """
     most = least_crowded(ground, size) or ground.widest()
     cost = load_cost(ground, groups, most)
-    count = hand_out(ground.tree, groups * size, cost)
+    count = hand_out(ground.tree, groups * size, cost, prefer)
     able = [leaf for leaf, room in enumerate(ground.room) if room]
-    if len({ground.capacity[leaf] for leaf in able}) == 1:
+    if len({ground.capacity[leaf] for leaf in able}) <= 1:
         return count, cost  # of equal hosts those that tell in the sum have equal loads, too
     # The greatest load/capacity is no sum, but its minimum is that of the least of all vectors, and is then a limit.
     fullest = max((ground.load[leaf] + ground.weight * count[leaf]) / (ground.capacity[leaf] or 1) for leaf in able)
     cost = load_cost(ground, groups, most, fullest)
-    return hand_out(ground.tree, groups * size, cost), cost
+    return hand_out(ground.tree, groups * size, cost, prefer), cost
 
 
 def leader_cost(ground: Ground, most: Sequence[int]) -> Cost:
@@ -192,6 +195,20 @@ def leader_cost(ground: Ground, most: Sequence[int]) -> Cost:
         return (here, *below) if level[node] == 1 else (*below, here)
 
     return Cost(leaf, inner)
+
+
+def spread(ground: Ground, leaders: Sequence[int]) -> list[int]:
+    """The sums of squares of leaders that are to be least: racks, hosts, then what holds racks, inmost first."""
+    tree = ground.tree
+    before = tree.totals(ground.leaders)
+    sums = [0] * (tree.depth + 2)
+    for node in range(tree.root):
+        sums[tree.level[node]] += (before[node] + leaders[node]) ** 2
+    return [sums[1], sums[0], *sums[2:]]
+
+
+Change = tuple[int, int, int]
+"""At a node of the tree, by so many members, by so many leaders."""
 
 
 def leader_weights(tree: Tree, leaders: int) -> list[int]:

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from .cycles import Arc, negative_cycle
+from .cycles import Arc, negative_cycles
 from .greedy import Cost, Key, hand_out
-from .quotas import Ground, leader_cost, leader_weights
+from .quotas import Ground, leader_cost, leader_weights, spread
 from .tree import Tree
 
 
@@ -60,7 +60,12 @@ def open_ways(tree: Tree, cost: Cost, count: Sequence[int]) -> Open:
 
 
 def lead(
-    ground: Ground, cost: Cost, count: list[int], groups: int, prefer: Callable[[int, int], int] | None = None
+    ground: Ground,
+    cost: Cost,
+    count: list[int],
+    groups: int,
+    prefer: Callable[[int, int], int] | None = None,
+    keep: Callable[[int, int], int] | None = None,
 ) -> tuple[list[int], list[int]]:
     """The best leaders of new groups over all members of least cost.
 
@@ -69,25 +74,32 @@ def lead(
         cost: of members.
         count: members of every node, of least cost.
         groups: how many leaders there are to be.
-        prefer: as in `greedy.hand_out`.
+        prefer, keep: of leaders and of members, as in `greedy.hand_out`.
 
     Returns members and leaders of every node.
     """
     tree = ground.tree
     leaders = hand_out(tree, groups, leader_cost(ground, count), prefer)
-    ways = open_ways(tree, cost, count)
-    relaxed = hand_out(tree, groups, leader_cost(ground, _wider(tree, count, ways)))
-    if _spread(ground, leaders) == _spread(ground, relaxed):
+    wider = _wider(tree, count, open_ways(tree, cost, count))
+    relaxed = hand_out(tree, groups, leader_cost(ground, wider), keep)
+    best = spread(ground, relaxed)
+    if spread(ground, leaders) == best:
         return count, leaders
-    while True:
-        residual = _Residual(ground, count, leaders, ways)
-        cycle = negative_cycle(residual.size, residual.arcs)
-        if not cycle:
-            return count, leaders
-        for node, members, led in cycle:
+    # Ties go to hosts that should lead: nearly all that there is to be gained, and cheap.
+    def tied(host: int, held: int) -> int:
+        return 2 * (held >= relaxed[host]) + (keep(host, held) if keep else 0)
+
+    count = hand_out(tree, count[tree.root], cost, tied)
+    leaders = hand_out(tree, groups, leader_cost(ground, count), prefer)
+    while spread(ground, leaders) != best:
+        residual = _Residual(ground, count, leaders, open_ways(tree, cost, count))
+        changes = negative_cycles(residual.size, residual.arcs)
+        if not changes:
+            break
+        for node, members, led in changes:
             count[node] += members
             leaders[node] += led
-        ways = open_ways(tree, cost, count)
+    return count, leaders
 
 
 def _wider(tree: Tree, count: Sequence[int], ways: Open) -> list[int]:
@@ -98,20 +110,6 @@ def _wider(tree: Tree, count: Sequence[int], ways: Open) -> list[int]:
         free[node] = ways.inward[node] and (ways.turns[above] or free[above])
         wider[node] += free[node]
     return wider
-
-
-def _spread(ground: Ground, leaders: Sequence[int]) -> list[int]:
-    """The sums of squares of leaders that are to be least: racks, hosts, then what holds racks, inmost first."""
-    tree = ground.tree
-    before = tree.totals(ground.leaders)
-    sums = [0] * (tree.depth + 2)
-    for node in range(tree.root):
-        sums[tree.level[node]] += (before[node] + leaders[node]) ** 2
-    return [sums[1], sums[0], *sums[2:]]
-
-
-Change = tuple[int, int, int]
-"""At a node of the tree, by so many members, by so many leaders."""
 
 
 class _Residual:

@@ -53,12 +53,17 @@ def placed(site: Case) -> Score | None:
     return score(site, placement)
 
 
+def best_of(site: Case) -> Score | None:
+    found = optimum(site)
+    return found and found[0]
+
+
 @pytest.mark.parametrize("first", range(FIRST, FIRST + COUNT, BATCH))
 def test_placements_are_the_optimum(first: int) -> None:
     wrong = {
         seed: (found, best)
         for seed in range(first, min(first + BATCH, FIRST + COUNT))
-        if (found := placed(case(seed))) != (best := optimum(case(seed)))
+        if (found := placed(case(seed))) != (best := best_of(case(seed)))
     }
     assert not wrong
 
@@ -85,7 +90,7 @@ def entry(shape: dict[str, Any]) -> tuple[Case, Score]:
 @pytest.mark.parametrize("shape", CORPUS, ids=[shape["name"] for shape in CORPUS])
 def test_the_corpus_has_an_optimum_that_the_engine_finds_and_a_greedy_one_does_not(shape: dict[str, Any]) -> None:
     site, best = entry(shape)
-    assert placed(site) == best == optimum(site)
+    assert placed(site) == best == best_of(site)
     found = greedy(site)
     if found is None:
         assert shape["greedy"] == "finds nothing"
