@@ -163,3 +163,74 @@ def optimum(case: Case, present: Sequence[Collection[str]] = ()) -> tuple[Score,
     assert staying is not None
     moves = sum(map(len, present)) + staying
     return (tuple(crowding), hosts, fullest, even, of_racks, of_hosts), moves
+
+
+def completion(case: Case) -> tuple[Fraction, Fraction] | None:
+    """The least Σ load²/capacity and greatest load/capacity with which groups that lack members are completed.
+
+    Each group has as few in a rack as it can have by itself, or as little more, the same for all, as all of them need.
+    """
+    demand, able = case.demand, [host for host in case.usable if case.room(host) > 0]
+    racks: dict[str, list[str]] = defaultdict(list)
+    for host in able:
+        racks[host.rack].append(host.name)
+    rack_of = {host.name: host.rack for host in case.hosts}
+    needs = []
+    for _, names in [*case.locked, *[(None, ())] * (demand.groups - len(case.locked))]:
+        lacking = demand.members - len(names)
+        inside = Counter(rack_of[name] for name in names)
+        free = {rack: len(set(of) - set(names)) for rack, of in racks.items()}
+
+        def places(most: int, free: dict[str, int] = free, inside: Counter[str] = inside) -> int:
+            return sum(max(0, min(count, most - inside[rack])) for rack, count in free.items())
+
+        least = min(max([1, *inside.values()]), demand.rack_limit)
+        fitting = [most for most in range(least, demand.rack_limit + 1) if places(most) >= lacking]
+        if lacking and not fitting:
+            return None
+        needs.append((names, lacking, inside, fitting[0] if fitting else 0))
+    for more in range(demand.members + 1):
+        program = Program()
+        member: dict[tuple[int, str], int] = {}
+        for g, (names, lacking, inside, least) in enumerate(needs):
+            own = {host.name: program.variable() for host in able if host.name not in names and lacking}
+            member |= {(g, name): variable for name, variable in own.items()}
+            program.limit(dict.fromkeys(own.values(), 1), lacking, lacking)
+            for rack, of in racks.items():
+                most = max(0, min(least + more, demand.rack_limit) - inside[rack])
+                program.limit({own[name]: 1 for name in of if name in own}, 0, most)
+        size = {host.name: host.capacity or case.unbounded for host in able}
+        scale = lcm(*size.values())
+        top, squares = program.variable(upper=inf, whole=False), []
+        for host in able:
+            variables = [variable for (_, name), variable in member.items() if name == host.name]
+            program.limit(dict.fromkeys(variables, 1), 0, case.room(host))
+            factor = scale // size[host.name]
+            squares.append(Square(variables, case.load(host), demand.weight, factor))
+            full = dict.fromkeys(variables, -demand.weight * factor)
+            program.limit({top: 1, **full}, case.load(host) * factor, inf)
+        if program.least({}) is not None:
+            total = Fraction(program.least_squares(squares), scale)
+            value = program.least({top: 1})
+            assert value is not None
+            return total, Fraction(value, scale)
+    return None
+
+
+def leaders(groups: list[tuple[str | None, list[str]]], rack_of: Mapping[str, str]) -> tuple[int, int]:
+    """The least Σ leaders² over racks, then over hosts, of groups with these members, some with a leader that stays."""
+    program = Program()
+    over: list[dict[str, list[int]]] = [defaultdict(list), defaultdict(list)]
+    stays = [Counter(rack_of[name] for name, _ in groups if name), Counter(name for name, _ in groups if name)]
+    for leader, names in groups:
+        if leader is None:
+            lead = {name: program.variable() for name in names}
+            program.limit(dict.fromkeys(lead.values(), 1), 1, 1)
+            for name, variable in lead.items():
+                over[0][rack_of[name]].append(variable)
+                over[1][name].append(variable)
+    found = []
+    for sets, before in zip(over, stays, strict=True):
+        elsewhere = sum(count**2 for name, count in before.items() if name not in sets)
+        found.append(elsewhere + program.least_squares(Square(own, before[name]) for name, own in sets.items()))
+    return found[0], found[1]

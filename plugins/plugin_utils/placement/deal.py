@@ -17,16 +17,21 @@ and then to the children with the largest ρ of those that can bear it, which ar
 
 There are always enough children that can: the others have ρ ≤ l in sum at most the leaders that are left, m less those
 on the leader's way, and ρ sums to a multiple of m that leaves room for all but one, who is the leader's own. (The cases
-are spelled out in docs/placement.md.) Which of the able children is taken is free beyond that: `prefer` has the say
-among equals. Time O(k · d · log h) a group.
+are spelled out in docs/placement.md.) Which of the able children is taken is free beyond that, so among the first few
+with equal ρ goes the one that shared the fewest groups with those who are in this one: a heuristic by which the loss of
+a host or a rack loads many others a little. `pairs.py` says how far it is from a bound. Time O(k² · d · log h) a group.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from .tree import Tree
+
+LOOKED_AT = 8
+"""How many children with equal ρ are compared."""
 
 
 class Deal:
@@ -53,6 +58,7 @@ class Deal:
         self.heaps = [[(-self.rest[child], child) for child in of if self.rest[child]] for of in tree.children]
         for heap in self.heaps:
             heapq.heapify(heap)
+        self.shared: list[Counter[int]] = [Counter() for _ in range(tree.size)]
         self.turns = _Turns(tree, self.leaders, racks) if leaders[tree.root] else None
 
     def group(self, turn: int) -> tuple[list[int], int | None]:
@@ -66,6 +72,9 @@ class Deal:
         way = [] if leader is None else [*self.tree.path(leader), self.tree.root]
         must, forced = self._way(way)
         hosts: list[int] = []
+        self.within: list[list[int]] = [[] for _ in range(self.tree.depth + 2)]
+        for node in way[:-1]:
+            self.within[self.tree.level[node]].append(node)
         within = dict(zip(way[1:], way, strict=False))
         nodes = [(self.tree.root, self.always[self.tree.root])]
         while nodes:
@@ -74,11 +83,16 @@ class Deal:
                 hosts.append(node)
                 continue
             more = self._more(node, seats - self.floor[node], within.get(node), must.get(node, []), forced)
+            level = self.within[self.tree.level[node] - 1]
+            level += [child for child in {*self.steady[node], *more} if child not in level]
             nodes += [(child, self.always[child]) for child in self.steady[node] if child not in more]
             nodes += [(child, self.always[child] + 1) for child in more]
         for node in way:
             self.leaders[node] -= 1
         self.left -= 1
+        for level in self.within:
+            for node in level:
+                self.shared[node].update(level)
         return sorted(hosts), leader
 
     def _way(self, way: Sequence[int]) -> tuple[dict[int, list[int]], set[int]]:
@@ -109,6 +123,7 @@ class Deal:
         """Which children of a node have one more than in every group: `count` of them."""
         heap, rest, chosen = self.heaps[node], self.rest, list(must)
         aside: list[int] = []
+        level = list(self.within[self.tree.level[node] - 1])
         if within in forced and within not in must:
             chosen.append(within)
         while len(chosen) < count:
@@ -116,14 +131,33 @@ class Deal:
             child = entry[1]
             if -entry[0] != rest[child] or child in chosen:
                 continue  # an entry from before the child was taken without one
-            able = self.leaders[child] < rest[child] + (child == within)
-            (chosen if able else aside).append(child)
+            if self.leaders[child] >= rest[child] + (child == within):
+                aside.append(child)
+                continue
+            alike = self._alike(heap, -entry[0], within, chosen)
+            best = min([child, *alike], key=lambda other: sum(self.shared[other][met] for met in level))
+            chosen.append(best)
+            for other in (child, *alike):
+                if other != best:
+                    heapq.heappush(heap, (-rest[other], other))
         for child in chosen:
             rest[child] -= 1
         for child in (*chosen, *aside):
             if rest[child]:
                 heapq.heappush(heap, (-rest[child], child))
         return chosen
+
+    def _alike(self, heap: list[tuple[int, int]], rest: int, within: int | None, chosen: Collection[int]) -> list[int]:
+        """Take more children with the same rest from a heap, a few; not where all of them must have one more."""
+        found: list[int] = []
+        while rest < self.left and len(found) < LOOKED_AT - 1 and heap and -heap[0][0] == rest:
+            child = heapq.heappop(heap)[1]
+            if self.rest[child] == rest and child not in chosen and child != within and self.leaders[child] < rest:
+                found.append(child)
+            elif self.rest[child] == rest and child not in chosen:
+                heapq.heappush(heap, (-rest, child))
+                break
+        return found
 
 
 class _Turns:

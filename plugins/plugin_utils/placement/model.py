@@ -94,6 +94,7 @@ class Demand:
         hosts: the names of the hosts that may carry a member.
         weight: the memory that a member costs, MiB.
         rack_limit: the most members of a group in one rack with which the group outlives the loss of that rack.
+        rack_first: whether racks come before the domains that hold them, where to spread over both can't be had.
         leads: whether a group has a preferred leader.
         leaders_vote: whether the leaders of all groups are the electorate, as the masters of Redis Cluster are.
         ports: name -> (base, length of the block); a group's port is the base + its index - 1.
@@ -106,6 +107,7 @@ class Demand:
     hosts: tuple[str, ...]
     weight: int = 1
     rack_limit: int = 1
+    rack_first: bool = False
     leads: bool = False
     leaders_vote: bool = False
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -122,7 +124,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where every member goes, and the index that each component gives next."""
+    """Where every member goes, and the index that each component gives next.
+
+    `moves`, where they were asked for: component -> how many members moved, and a number that no way is below.
+    """
 
     groups: Mapping[str, Group]
     next_index: Mapping[str, int]
+    moves: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -207,10 +207,6 @@ def spread(ground: Ground, leaders: Sequence[int]) -> list[int]:
     return [sums[1], sums[0], *sums[2:]]
 
 
-Change = tuple[int, int, int]
-"""At a node of the tree, by so many members, by so many leaders."""
-
-
 def leader_weights(tree: Tree, leaders: int) -> list[int]:
     """The parts of `leader_cost` as one number: what the sum of squares of each level is to be multiplied with.
 

@@ -97,8 +97,8 @@ def _led(ground: Ground, seats: Seats, exchange: bool) -> bool:
     while spread(ground, led := _totals(ground, seats.leading)) != best:
 
         def better(off: int, on: int) -> bool:
-            racks = led[parent[off]] - led[parent[on]] if parent[off] != parent[on] else 1  # noqa: B023
-            return racks > 1 or (racks == 1 and led[off] > led[on] + 1)  # noqa: B023
+            racks = led[parent[off]] - led[parent[on]] if parent[off] != parent[on] else 1
+            return racks > 1 or (racks == 1 and led[off] > led[on] + 1)
 
         if not exchange or not (seats.exchange(better) or seats.exchange(lambda _off, _on: True)):
             return not exchange
@@ -146,15 +146,15 @@ def _towards(cost: Cost, present: Counter[int], wanted: Sequence[int], moves: in
             key = cost.leaf(leaf, count)
             leave.append((key is not None, -key[1] if key else 0, leaf))  # a host without room first
         for count in range(present[leaf], goal):
-            if key := cost.leaf(leaf, count):
-                come.append((key[1], leaf))
-    count = [present[leaf] for leaf in range(len(wanted))]
+            key = cost.leaf(leaf, count)
+            come += [(key[1], leaf)] if key else []
+    after = [present[leaf] for leaf in range(len(wanted))]
     new = len(come) - len(leave)  # members that are placed without having been anywhere
     for _, _, leaf in sorted(leave)[:moves]:
-        count[leaf] -= 1
+        after[leaf] -= 1
     for _, leaf in sorted(come)[: moves + new]:
-        count[leaf] += 1
-    return count
+        after[leaf] += 1
+    return after
 
 
 def _dealt(
@@ -164,13 +164,23 @@ def _dealt(
     racks = [rack for rack in ground.tree.racks if ground.usable[rack]]
     deal = Deal(ground.tree, wanted, leaders, len(groups), racks)
     dealt = [deal.group(turn) for turn in range(len(groups))]
-    among = [(len(old.intersection(new)), -at, -number) for at, old in enumerate(groups) for number, (new, _) in enumerate(dealt)]
-    found: list[frozenset[int]] = [frozenset()] * len(groups)
-    chosen: list[int | None] = [None] * len(groups)
-    free, left = set(range(len(groups))), set(range(len(groups)))
-    for _, at, number in sorted(among, reverse=True):
-        if -at in free and -number in left:
-            free.discard(-at)
-            left.discard(-number)
-            found[-at], chosen[-at] = frozenset(dealt[-number][0]), dealt[-number][1]
-    return found, chosen
+    on: dict[int, list[int]] = defaultdict(list)
+    for at, old in enumerate(groups):
+        for leaf in old:
+            on[leaf].append(at)
+    alike = [
+        (common, -at, -number)
+        for number, (new, _) in enumerate(dealt)
+        for at, common in Counter(at for leaf in new for at in on[leaf]).items()
+    ]
+    name: dict[int, int] = {}  # number of a new group -> place of the old one
+    free = dict.fromkeys(range(len(groups)))
+    for _, at, number in sorted(alike, reverse=True):
+        if -at in free and -number not in name:
+            name[-number] = -at
+            del free[-at]
+    for number in range(len(dealt)):
+        if number not in name:
+            name[number] = free.popitem()[0]
+    order = sorted(name, key=name.__getitem__)
+    return [frozenset(dealt[number][0]) for number in order], [dealt[number][1] for number in order]

@@ -175,7 +175,7 @@ class Seats:
         return all(held[node] > self.low[node] for node in leaving if self.low[node] and node not in coming)
 
     def _out(self, number: int, node: int) -> Step | None:
-        """How a group gets a member out of a domain: to a host that has too few, or else to any that will pass one on."""
+        """How a group gets a member out of a domain: to a host that has too few, or else to any, to pass one on."""
         inside = [leaf for leaf in self.groups[number] if node in self.paths[leaf]]
         inside.sort(key=lambda leaf: (-self.members.beyond[leaf], leaf == self.leading[number], leaf))
         for hosts in (self.members.few, range(self.tree.leaves)):

@@ -74,7 +74,8 @@ def lead(
         cost: of members.
         count: members of every node, of least cost.
         groups: how many leaders there are to be.
-        prefer, keep: of leaders and of members, as in `greedy.hand_out`.
+        prefer: of leaders, as in `greedy.hand_out`.
+        keep: of members.
 
     Returns members and leaders of every node.
     """
@@ -85,6 +86,7 @@ def lead(
     best = spread(ground, relaxed)
     if spread(ground, leaders) == best:
         return count, leaders
+
     # Ties go to hosts that should lead: nearly all that there is to be gained, and cheap.
     def tied(host: int, held: int) -> int:
         return 2 * (held >= relaxed[host]) + (keep(host, held) if keep else 0)
@@ -110,6 +112,10 @@ def _wider(tree: Tree, count: Sequence[int], ways: Open) -> list[int]:
         free[node] = ways.inward[node] and (ways.turns[above] or free[above])
         wider[node] += free[node]
     return wider
+
+
+Change = tuple[int, int, int]
+"""At a node of the tree, by so many members, by so many leaders."""
 
 
 class _Residual:
