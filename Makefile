@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 IN_ENV = bin=$$(tools/env) && PATH="$$bin:$$PATH"
 
-.PHONY: help env demo test test-long lint unit sanity collection lab molecule drill clean
+.PHONY: help env demo test test-long lint unit sanity collection lab bench oracle molecule drill clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ test-long: ## what takes long: the demo site broken in many ways, settings that 
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@
+
+bench: ## time the placement engine: make bench, or make bench WITH=inventory
+	@$(IN_ENV) tools/bench $(WITH)
+
+oracle: ## the placement engine against an independent solver, on thousands of sites: make oracle COUNT=20000 FROM=0
+	@$(IN_ENV) RACKSPREAD_ORACLE=$(or $(COUNT),5000) RACKSPREAD_ORACLE_FROM=$(or $(FROM),0) pytest tests/unit/placement/test_oracle.py
 
 molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
 	@tools/suite molecule$(if $(ROLE),:$(ROLE))

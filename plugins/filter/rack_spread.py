@@ -44,6 +44,14 @@ options:
     description:
       - The most members that a host takes, a number for all or a mapping of host to number. Unbounded where not given.
     type: raw
+  rebalance:
+    description:
+      - Whether what stands in O(previous) may move, so that load and leaders are as even as if all were placed anew.
+    type: bool
+    default: false
+  moves:
+    description: With O(rebalance), the most members that move. All that it takes where it is not given.
+    type: int
   name:
     description: What the groups are called, before their number.
     type: str

@@ -30,6 +30,12 @@ options:
     description: A pattern over the names of inventory groups, or a list of them. Each group is a rack.
     type: raw
     default: rack*
+  rack_first:
+    description:
+      - Whether members are spread over racks before the domains that hold racks, which the host variable
+        C(rackspread_within) names. The outermost come first where it is not set.
+    type: bool
+    default: false
   services:
     description:
       - The services of the site, a mapping of service to what is asked of it.
@@ -45,7 +51,7 @@ options:
     default: true
 notes:
   - Of a host's variables it reads C(rackspread_address) (else C(ansible_host)), C(rackspread_rack),
-    C(rackspread_capacity) in MiB, C(rackspread_data_root) and C(rackspread_data_roots).
+    C(rackspread_within), C(rackspread_capacity) in MiB, C(rackspread_data_root) and C(rackspread_data_roots).
 """
 
 EXAMPLES = r"""

@@ -12,14 +12,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-
-import yaml
 
 from .placement.model import Member, Placement
 from .refusals import Refusal
@@ -128,14 +127,14 @@ def read(path: str | os.PathLike[str]) -> Lock:
     """Read a lock; the empty one where there is no file. Raises Refusal RS-032 where it can't be understood."""
     path = Path(path)
     try:
-        shape = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  # a safe one, see below
+        shape = _parse(path.read_text(encoding="utf-8"))
         if shape["version"] != VERSION:
             raise Refusal("RS-032", f"{path} is of version {shape['version']}, and this is {VERSION}.", path=path)
         groups = {key: LockedGroup.from_dict(group) for key, group in shape["groups"].items()}
         return Lock(shape["site_id"], shape["generation"], shape["components"], groups)
     except FileNotFoundError:
         return Lock()
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Refusal("RS-032", f"{path} is not a lock ({type(error).__name__}: {error}).", path=path) from error
 
 
@@ -163,9 +162,7 @@ def write(path: str | os.PathLike[str], lock: Lock, replaces: int | None = None)
         written = replace(lock, generation=lock.generation + 1)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("w", encoding="utf-8") as file:
-            file.write("# Where the members of this site are. Written by rackspread; keep it with the inventory.\n")
-            plain = json.loads(json.dumps(written.to_dict()))  # Ansible's strings are a type that YAML does not know
-            yaml.dump(plain, file, Dumper=_DUMPER, sort_keys=True, default_flow_style=None, width=200)
+            file.writelines(f"{line}\n" for line in _lines(written.to_dict()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -184,11 +181,78 @@ def _exclusive(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PLAIN = re.compile(r"[a-z][a-z0-9_]*\d")
+"""Names that need no quotes in YAML: those of groups do not, since they end with their index."""
+_LINE = re.compile(r"( *)(- )?(?:([a-z][a-z0-9_]*|\"(?:[^\"\\]|\\.)*\"):(?: |$))?(.*)")
 
 
-class _DUMPER(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the C one is ten times quicker
-    """Writes every member out, where YAML would put an alias to an equal object."""
+def _lines(shape: Mapping[str, Any]) -> Iterator[str]:
+    """A lock as YAML: keys sorted, a line for each member, so that a change is seen in a few lines, and values as JSON.
 
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    JSON is YAML too, and written and read twenty times quicker.
+    """
+    yield "# Where the members of this site are. Written by rackspread; keep it with the inventory."
+    for key, value in sorted(shape.items()):
+        if key != "groups" or not value:
+            yield f"{key}: {_json(value)}"
+            continue
+        yield "groups:"
+        for name, group in sorted(value.items()):
+            yield f"  {name if _PLAIN.fullmatch(name) else _json(name)}:"
+            for part, content in sorted(group.items()):
+                if part == "members" and content:
+                    yield "    members:"
+                    yield from (f"    - {_json(member)}" for member in content)
+                else:
+                    yield f"    {part}: {_json(content)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _parse(text: str) -> Any:
+    """A lock's text: line by line where it is as `_lines` writes it, and else, edited by hand, as any YAML."""
+    try:
+        return _quick(text)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        import yaml  # the engine alone is of use without it
+
+        try:
+            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # a safe one
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
+
+
+def _quick(text: str) -> dict[str, Any]:
+    """Raises one of several errors where a line is not as `_lines` writes it."""
+    shape: dict[str, Any] = {}
+    group: dict[str, Any] | None = None
+    members: list[Any] | None = None
+    for line in text.removesuffix("\n").split("\n"):
+        if line.startswith("#"):
+            continue
+        found = _LINE.fullmatch(line)
+        if not found:
+            raise ValueError(line)
+        indent, item, key, value = found.groups()
+        name = json.loads(key) if key and key.startswith('"') else key
+        if item:
+            if indent != "    " or name is not None or members is None:
+                raise ValueError(line)
+            members.append(json.loads(value))
+            continue
+        into = {"": shape, "  ": shape["groups"] if indent else None, "    ": group}[indent]
+        if name is None or into is None or name in into:
+            raise ValueError(line)
+        if value:
+            into[name], members = json.loads(value), None
+        elif indent == "    " and name == "members":
+            into[name] = members = []
+        elif indent == "  ":
+            into[name] = group = {}
+        elif name == "groups":
+            into[name] = {}
+        else:
+            raise ValueError(line)
+    return shape

@@ -69,7 +69,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-019": Row(
         "A host of the lock left the inventory",
-        "Put {host} back into the inventory and into its rack. Its members move only when that is asked for.",
+        "Put {host} back into the inventory and into its rack. If it is gone for good, replace.yml gives its members"
+        " other hosts; an ordinary run never does.",
     ),
     "RS-020": Row(
         "A formed member's host changed",

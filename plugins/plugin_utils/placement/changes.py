@@ -16,7 +16,8 @@ from .model import Member, Placement
 def changes(lock: Lock, placement: Placement) -> list[dict[str, Any]]:
     """The differences between a placement and the lock, in the order of the groups' names.
 
-    Returns a list of `{group, change, text}`; `change` is `new group`, `new member` or `updated`, `text` a sentence.
+    Returns a list of `{group, change, text}`; `change` is `new group`, `new member`, `moved member`, `new leader` or
+    `updated`, `text` a sentence.
     """
     return [
         {"group": key, "change": change, "text": text}
@@ -31,8 +32,15 @@ def _group(lock: Lock, placement: Placement, key: str) -> Iterator[tuple[str, st
         yield "new group", f"{key} is new, on {', '.join(map(_seat, group.members))}."
         return
     before = {member.id: member for member in lock.groups[key].members}
+    staying = {member.id for member in group.members}
+    left = [was for id, was in before.items() if id not in staying]
     for member in group.members:
         was = before.get(member.id)
+        if was is None and left:
+            gone = left.pop(0)
+            where = f"from {gone.host} to {member.host}"
+            yield "moved member", f"{key} moves member {gone.id} {where}, as member {member.id}."
+            continue
         if was is None:
             yield "new member", f"{key} gets member {member.id}, on {_seat(member)}."
             continue
@@ -43,6 +51,10 @@ def _group(lock: Lock, placement: Placement, key: str) -> Iterator[tuple[str, st
         ):
             if old != new:
                 yield "updated", f"{key} takes the {what} of {member.host} as {new}; the lock has {old}."
+    leader = next((member for member in group.members if member.leader), None)
+    former = next((member for member in before.values() if member.leader), None)
+    if leader and former and leader.id != former.id:
+        yield "new leader", f"{key} is to be led on {leader.host}; the lock has {former.host}."
 
 
 def _seat(member: Member) -> str:

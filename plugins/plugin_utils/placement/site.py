@@ -6,25 +6,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ..lock import Lock
 from ..refusals import Refusal
+from .bounds import bounds
 from .catalogue import BY_ID, fronted
 from .changes import changes
 from .engine import place
 from .hosts import racks_of, resolve
-from .model import Group, Host, Placement
+from .model import Demand, Group, Host, Placement
+from .page import Picture
 from .spec import Spec
+from .survival import bodies_of, survives
 from .vips import check_vips
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site that was planned; `state` is the path of its state folder (`<inventory>/.rackspread`)."""
+    """A site that was planned.
+
+    `demands` are what its spec asks of the engine, `state` is the path of its state folder (`<inventory>/.rackspread`).
+    """
 
     name: str
     spec: Spec
@@ -32,6 +38,20 @@ class Site:
     lock: Lock
     placement: Placement
     state: str
+    demands: tuple[Demand, ...] = ()
+
+    def moved(self, moves: int | None, lost: Collection[str] = ()) -> Site:
+        """The site after moves, as `engine.place` makes them; nothing is written."""
+        placement = place(self.demands, self.hosts.values(), self.lock, lost=lost, moves=moves)
+        return replace(self, placement=placement)
+
+    def bounds(self) -> list[dict[str, Any]]:
+        """How good the placement is beside the best that could be had, see `bounds.bounds`."""
+        return bounds(self.demands, self.hosts.values(), self.placement)
+
+    def survival(self) -> dict[str, Any]:
+        """What the placement survives, see `survival.survives`."""
+        return survives(bodies_of({"name": key, **group} for key, group in self._groups.items()))
 
     @cached_property
     def topology(self) -> dict[str, Any]:
@@ -48,6 +68,22 @@ class Site:
             "settings": {service: dict(settings) for service, settings in self.spec.settings.items()},
             "changes": changes(self.lock, self.placement),
         }
+
+    def picture(self) -> Picture:
+        """What a page of the site shows; before is what the lock has."""
+        before = {key: [member.to_dict() for member in group.members] for key, group in self.lock.groups.items()}
+        topology = self.topology
+        return Picture(
+            title=f"Site {self.name}",
+            racks=topology["racks"],
+            groups={key: group["members"] for key, group in self._groups.items()},
+            before=before or None,
+            changes=[change["text"] for change in topology["changes"]] if before else [],
+            bounds=self.bounds(),
+            survival=self.survival(),
+            moves=self.placement.moves,
+            notes={host.name: host.address or "" for host in self.hosts.values()},
+        )
 
     def slices(self) -> dict[str, dict[str, Any]]:
         """The `rackspread` variable of each host: its own instances, and the groups that it carries or fronts."""
@@ -140,11 +176,12 @@ def plan(
     Raises Refusal, the codes RS-001 to RS-021.
     """
     hosts = resolve(racks_of(spec.racks, groups, variables), variables)
-    placement = place([ask.demand(hosts, groups) for ask in spec.asks], hosts.values(), lock)
+    demands = tuple(replace(ask.demand(hosts, groups), rack_first=spec.rack_first) for ask in spec.asks)
+    placement = place(demands, hosts.values(), lock)
     for group in placement.groups.values():
         if group.component == "edge_balancer":
             check_vips(spec.settings["edge"]["vips"], group.members, hosts)
-    return Site(spec.site or name, spec, hosts, lock, placement, state)
+    return Site(spec.site or name, spec, hosts, lock, placement, state, demands)
 
 
 def check_built(topology: Mapping[str, Any]) -> None:

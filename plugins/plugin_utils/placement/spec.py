@@ -16,7 +16,7 @@ from .catalogue import IMPLIES, SERVICES, Component
 from .hosts import select
 from .model import Demand, Host
 
-TOP_KEYS = ("plugin", "site", "racks", "services", "use_vars_plugins")
+TOP_KEYS = ("plugin", "site", "racks", "rack_first", "services", "use_vars_plugins")
 PLACING_KEYS = ("hosts", "exclude", "weight")
 FAILOVER = ("fast", "standard", "cautious")
 COMMON_SETTINGS = ("clients", "failover")
@@ -66,6 +66,7 @@ class Spec:
     racks: tuple[str, ...] = ("rack*",)
     asks: tuple[Ask, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rack_first: bool = False
 
 
 def parse(data: Any) -> Spec:
@@ -80,6 +81,9 @@ def parse(data: Any) -> Spec:
     site = data.get("site")
     if site is not None and (not isinstance(site, str) or not site.strip()):
         raise _kind("`site`", site, "the site's name as a word")
+    rack_first = data.get("rack_first", False)
+    if not isinstance(rack_first, bool):
+        raise _kind("`rack_first`", rack_first, "true or false")
     services: dict[str, Mapping[str, Any]] = {}
     for name, body in data["services"].items():
         if name not in SERVICES:
@@ -96,7 +100,8 @@ def parse(data: Any) -> Spec:
         if name in services:
             asks += _asks(name, services[name])
             settings[name] = _settings(name, services[name])
-    return Spec(site, _patterns(data.get("racks", "rack*"), "`racks`") or ("rack*",), tuple(asks), settings)
+    racks = _patterns(data.get("racks", "rack*"), "`racks`") or ("rack*",)
+    return Spec(site, racks, tuple(asks), settings, rack_first)
 
 
 def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
@@ -116,8 +121,13 @@ def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
         if count == 0:
             continue
         if component.members_key:
-            groups, size = count, _count(
-                body.get(component.members_key, component.members), f"`{component.members_key}` of {service}", least=1
+            groups, size = (
+                count,
+                _count(
+                    body.get(component.members_key, component.members),
+                    f"`{component.members_key}` of {service}",
+                    least=1,
+                ),
             )
             where = f"`{component.members_key}` of {service}"
         else:

@@ -11,9 +11,20 @@ from uuid import UUID
 
 import pytest
 import yaml
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, merge, path_for, read, write
+from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import (
+    Lock,
+    LockedGroup,
+    merge,
+    path_for,
+    read,
+    write,
+)
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 Plan = Callable[..., Site]
 
@@ -140,3 +151,23 @@ def test_a_group_that_was_put_in_by_hand_is_counted_too(path: Path, lock: Lock) 
 
 def test_a_site_has_one_id_from_the_first_merge_on(plan: Plan, lock: Lock) -> None:
     assert merge(lock, plan({"postgres": {"shards": 2}}, (1, 1, 1), lock).placement) == lock
+
+
+words = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_characters="\x7f"), min_size=1)
+
+
+@given(st.dictionaries(words, words, max_size=3), words, words)
+def test_it_is_yaml_that_is_read_quickly(intent: dict[str, str], host: str, key: str) -> None:
+    group = LockedGroup(1, 2, (Member(1, host, "rack1", True, "192.0.2.1", {"main": 1}),), intent or None, host)
+    shape = Lock("id", 3, {"etcd_voter": 2}, {"etcd_voter1": group, key: replace(group, members=())}).to_dict()
+    text = "".join(f"{line}\n" for line in locks._lines(shape))
+    assert locks._quick(text) == yaml.safe_load(text) == shape
+
+
+def test_an_edit_by_hand_is_read_as_well(path: Path, lock: Lock) -> None:
+    written = write(path, lock)
+    text = path.read_text().replace("    formed: null\n", "    formed:  # not yet\n")
+    path.write_text(text.replace('"host": "r1h1"', "host: 'r1h1'"))
+    with pytest.raises(ValueError, match="Expecting value"):
+        locks._quick(path.read_text())
+    assert read(path) == written

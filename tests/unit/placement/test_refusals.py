@@ -149,7 +149,8 @@ def test_missing_memory_is_named_with_its_rack_and_how_much(plan: Plan) -> None:
     assert refused(plan, {"postgres": {}}, (1, 1, 1), **hosts).startswith(
         "RS-013: postgres_shard1 needs 3 hosts, at most 2 in one rack so that it outlives the loss of a rack, and"
         " 2048 MiB on"
-        " each: rack2 lacks 48 MiB even on r2h1. Raise `rackspread_capacity`"
+        " each: there is room for 2 (rack1 1, rack3 1), which is 1 short. 48 MiB more on r2h1 would do. Raise"
+        " `rackspread_capacity`"
     )
 
 
@@ -190,7 +191,7 @@ def test_the_last_port_of_a_block(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(("masters", "racks", "told"), [
-    (4, (3, 3, 3), "RS-017: 4 masters of redis_shard on 3 racks put 2 into rack2, and its loss would leave 2 of 4,"
+    (4, (3, 3, 3), "RS-017: 4 masters of redis_shard on 3 racks put 2 into rack1, and its loss would leave 2 of 4,"
      " which is"
      " no majority. Ask for 3 or 5 masters, or add a rack."),
     (3, (3, 3), "RS-017: 3 masters of redis_shard on 2 racks put 2 into rack1, and its loss would leave 1 of 3,"

@@ -1,0 +1,275 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Seats of groups on hosts, and the ways by which they come to wanted numbers of members and leaders a host."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+
+from .tree import Tree
+
+Step = tuple[int, int | None, int]
+"""A group leaves a host (None: it lacks a member) and takes another."""
+
+
+class Tally:
+    """How many more a host has than it is to have, and the hosts that have too few and too many of them."""
+
+    def __init__(self, wanted: Sequence[int]) -> None:
+        self.wanted = list(wanted)
+        self.beyond = [-count for count in wanted]
+        # Dictionaries as sets in the order of their making, so that the same input is looked at in the same order.
+        self.few = dict.fromkeys(leaf for leaf, count in enumerate(wanted) if count)
+        self.many: dict[int, None] = {}
+
+    def add(self, leaf: int, by: int) -> None:
+        """A host has so many more."""
+        self.beyond[leaf] += by
+        self.few.pop(leaf, None)
+        self.many.pop(leaf, None)
+        if self.beyond[leaf]:
+            (self.few if self.beyond[leaf] < 0 else self.many).setdefault(leaf)
+
+    def want(self, leaf: int, by: int) -> None:
+        """A host is to have so many more."""
+        self.wanted[leaf] += by
+        self.add(leaf, -by)
+
+
+class Seats:
+    """Groups on the way to wanted numbers.
+
+    Args:
+        tree: the hosts in their domains.
+        groups: the leaves of each group.
+        leading: who leads each group.
+        members, leaders: of every node, in the end.
+        most: t* of each level.
+        size: members of each group, in the end.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        groups: Sequence[frozenset[int]],
+        leading: Sequence[int | None],
+        members: Sequence[int],
+        leaders: Sequence[int],
+        most: Sequence[int],
+        size: int,
+    ) -> None:
+        self.tree, self.before, self.moves = tree, groups, 0
+        self.members, self.leaders = Tally(members[: tree.leaves]), Tally(leaders[: tree.leaves])
+        self.groups: list[set[int]] = [set() for _ in groups]
+        self.leading: list[int | None] = [None] * len(groups)
+        self.lacking = {number: size - len(group) for number, group in enumerate(groups) if len(group) < size}
+        self.on: list[set[int]] = [set() for _ in range(tree.leaves)]
+        self.led: list[set[int]] = [set() for _ in range(tree.leaves)]
+        self.held = [Counter[int]() for _ in groups]
+        self.paths = [tree.path(leaf)[1:] for leaf in range(tree.leaves)]
+        self.low, self.high = [0] * tree.size, [0] * tree.size
+        for node, count in enumerate(members):
+            even, most_here = count // len(groups), most[tree.level[node]]
+            self.high[node] = max(most_here, -(-count // len(groups)))
+            self.low[node] = even if self.high[node] > most_here else 0
+        for number, group in enumerate(groups):
+            for leaf in group:
+                self._put(number, leaf, 1)
+        self.home = [sorted(numbers) for numbers in self.on]
+        self.lead(leading)
+
+    def lead(self, leading: Sequence[int | None]) -> None:
+        """Let these lead the groups."""
+        for number, leaf in enumerate(leading):
+            self._lead(number, leaf)
+
+    def _lead(self, number: int, leaf: int | None) -> None:
+        before = self.leading[number]
+        if before is not None:
+            self.leaders.add(before, -1)
+            self.led[before].discard(number)
+        self.leading[number] = leaf
+        if leaf is not None:
+            self.leaders.add(leaf, 1)
+            self.led[leaf].add(number)
+
+    def _put(self, number: int, leaf: int, by: int) -> None:
+        self.members.add(leaf, by)
+        (self.on[leaf].add if by > 0 else self.on[leaf].discard)(number)
+        (self.groups[number].add if by > 0 else self.groups[number].discard)(leaf)
+        for node in self.paths[leaf]:
+            self.held[number][node] += by
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        """Take steps. A leader that leaves is one no more; who comes in leads if too many are led by who did."""
+        for number, leave, _take in steps:
+            if leave is not None:
+                self._put(number, leave, -1)
+                self.moves += 1
+            else:
+                self.lacking[number] -= 1
+                if not self.lacking[number]:
+                    del self.lacking[number]
+        for number, leave, take in steps:
+            self._put(number, take, 1)
+            leader = self.leading[number]
+            if take in self.leaders.few and (leader is None or leader in self.leaders.many):
+                self._lead(number, take)
+            elif leader is not None and leader == leave:
+                self._lead(number, None)
+
+    def _over(self) -> Iterator[tuple[int, int]]:
+        """Groups and the domains of whose limit they are beyond."""
+        for number, held in enumerate(self.held):
+            for node, count in held.items():
+                if count > self.high[node]:
+                    yield number, node
+
+    def crowded(self) -> int:
+        """How many members must move because their groups are beyond the limit of a domain, on one level at least."""
+        sums = Counter[int]()
+        for number, node in self._over():
+            sums[self.tree.level[node]] += self.held[number][node] - self.high[node]
+        return max(sums.values(), default=0)
+
+    def uncrowd(self, limit: int | None) -> bool:
+        """Move members out of domains that have too many of their group; False where that is in vain.
+
+        Args:
+            limit: the most moves; where it is reached that is the end.
+        """
+        for number, node in list(self._over()):
+            while self.held[number][node] > self.high[node] and self.moves != limit:
+                step = self._out(number, node)
+                if not step:
+                    return False
+                self.apply([step])
+        return True
+
+    def settle(self, limit: int | None) -> bool:
+        """Move members until the wanted numbers are reached; False where that is in vain.
+
+        Args:
+            limit: the most moves; where it is reached that is the end.
+        """
+        while self.members.few and self.moves != limit:
+            few = next(iter(self.members.few))
+            steps = self._path(few, thrifty=True) or self._path(few, thrifty=False)
+            if not steps:
+                return False
+            self.apply(steps)
+        low = [(node, count) for node, count in enumerate(self.low) if count]
+        return not self.lacking and all(held[node] >= count for node, count in low for held in self.held)
+
+    def _may(self, number: int, leave: int | None, take: int) -> bool:
+        """Whether a group may go from one host to another without going beyond a limit."""
+        if take in self.groups[number]:
+            return False
+        held, coming = self.held[number], self.paths[take]
+        leaving = self.paths[leave] if leave is not None else ()
+        for node in coming:
+            if node not in leaving and held[node] >= self.high[node]:
+                return False
+        return all(held[node] > self.low[node] for node in leaving if self.low[node] and node not in coming)
+
+    def _out(self, number: int, node: int) -> Step | None:
+        """How a group gets a member out of a domain: to a host that has too few, or else to any, to pass one on."""
+        inside = [leaf for leaf in self.groups[number] if node in self.paths[leaf]]
+        inside.sort(key=lambda leaf: (-self.members.beyond[leaf], leaf == self.leading[number], leaf))
+        for hosts in (self.members.few, range(self.tree.leaves)):
+            for leave in inside:
+                for take in hosts:
+                    if node not in self.paths[take] and self.members.wanted[take] and self._may(number, leave, take):
+                        return number, leave, take
+        return None
+
+    def _path(self, start: int, thrifty: bool) -> list[Step]:
+        """The shortest way by which a host that has too few gets a member: breadth first over hosts that lack one.
+
+        Args:
+            start: the host.
+            thrifty: whether only groups that have left a host may take it, which makes no move more.
+        """
+        onward: dict[int, Step] = {}  # a host -> the step by which it loses the member that it then lacks
+        seen, queue = {start}, deque([start])
+        while queue:
+            take = queue.popleft()
+            if last := self._home(take) if thrifty else self._source(take):
+                steps = [last]
+                while take != start:
+                    steps.append(onward[take])
+                    take = onward[take][2]
+                return steps
+            for number in self.home[take] if thrifty else range(len(self.groups)):
+                if take not in self.groups[number]:
+                    for leave in sorted(self.groups[number] - seen):
+                        if self._may(number, leave, take):
+                            seen.add(leave)
+                            onward[leave] = (number, leave, take)
+                            queue.append(leave)
+        return []
+
+    def _home(self, take: int) -> Step | None:
+        """A step back to a host by a group that does better to leave another, which has too many."""
+        for number in self.home[take]:
+            for leave in sorted(self.groups[number]):
+                if leave in self.members.many and self._may(number, leave, take):
+                    return number, leave, take
+        return None
+
+    def _source(self, take: int) -> Step | None:
+        """A step to a host from where a member may just be taken: a group that lacks one, or a host with too many."""
+        many = self.members.many
+        for number in self.lacking:
+            if self._may(number, None, take):
+                return number, None, take
+        if take in self.leaders.few:  # it may lead in the place of one that leads too many
+            for leader in self.leaders.many:
+                for number in self.led[leader]:
+                    for leave in self.groups[number]:
+                        if leave in many and self._may(number, leave, take):
+                            return number, leave, take
+        second: Step | None = None
+        for leave in many:
+            for number in self.on[leave]:
+                stays = self.leading[number] != leave
+                if (stays or not second) and self._may(number, leave, take):
+                    if stays:
+                        return number, leave, take
+                    second = number, leave, take
+        return second
+
+    def exchange(self, worth: Callable[[int, int], bool]) -> bool:
+        """Let a host that leads too few lead a group that one leads who leads too many; False where that is in vain.
+
+        Where it is no member of such a group, another group gives it its place there and takes one of that group's.
+
+        Args:
+            worth: whether it is worth while that a host, the first, leads one less and the second one more.
+        """
+        for leaf in self.leaders.few:
+            best: tuple[int, int, list[Step]] | None = None
+            for leader in self.leaders.many:
+                for number in self.led[leader] if worth(leader, leaf) else ():
+                    if leaf in self.groups[number]:
+                        self._lead(number, leaf)
+                        return True
+                    for cost, steps in self._swaps(number, leaf):
+                        if best is None or cost < best[0]:
+                            best = cost, number, steps
+            if best:
+                self.apply(best[2])
+                self._lead(best[1], leaf)
+                return True
+        return False
+
+    def _swaps(self, number: int, leaf: int) -> Iterator[tuple[int, list[Step]]]:
+        """How a group can get a host in exchange with another group, leaders aside, and how many more moves that is."""
+        for leave in self.groups[number]:
+            for other in self.on[leaf]:
+                if leave != self.leading[number] and leaf != self.leading[other]:
+                    steps: list[Step] = [(number, leave, leaf), (other, leaf, leave)]
+                    if all(self._may(*step) for step in steps):
+                        yield sum((off in self.before[at]) - (on in self.before[at]) for at, off, on in steps), steps
