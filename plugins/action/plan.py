@@ -34,14 +34,15 @@ class ActionModule(ActionBase):
                 "buildable": {"type": "bool", "default": False},
                 "rebalance": {"type": "bool", "default": False},
                 "moves": {"type": "int"},
+                "lost": {"type": "list", "elements": "str", "default": []},
                 "page": {"type": "path"},
             },
             required_by={"moves": "rebalance"},
         )
         try:
             site = current.site()
-            if arguments["rebalance"]:
-                site = site.moved(arguments["moves"])
+            if arguments["rebalance"] or arguments["lost"]:
+                site = site.moved(arguments["moves"] if arguments["rebalance"] else 0, arguments["lost"])
             if arguments["buildable"]:
                 check_built(site.topology)
         except Refusal as refusal:

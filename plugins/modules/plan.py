@@ -25,6 +25,11 @@ options:
   moves:
     description: With O(rebalance), the most members that move. All that it takes where it is not given.
     type: int
+  lost:
+    description: Hosts that are given up. The site is shown with their members, and no others, on other hosts.
+    type: list
+    elements: str
+    default: []
   page:
     description:
       - Where to write the same as a page of HTML, one file that needs nothing else. What the lock has is shown beside
@@ -47,6 +52,11 @@ EXAMPLES = r"""
   rackspread.ha.plan:
     rebalance: true
     moves: 10
+
+- name: Draw where the members of a host would go if it were given up
+  rackspread.ha.plan:
+    lost: [r1h1]
+    page: /tmp/without-r1h1.html
 
 - name: Refuse a site that can't be built
   rackspread.ha.plan:

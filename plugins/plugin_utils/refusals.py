@@ -60,7 +60,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-016": Row(
         "No port left",
-        "Ask for fewer groups in this site: an index is never given twice, and each has ports of its own.",
+        "Give the component a longer block with `ports` in the spec, or ask for fewer groups: an index is never given"
+        " twice, and each has ports of its own.",
     ),
     "RS-017": Row("The loss of one rack would take the majority of masters", "{way}"),
     "RS-018": Row(
@@ -69,8 +70,9 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-019": Row(
         "A host of the lock left the inventory",
-        "Put {host} back into the inventory and into its rack. If it is gone for good, replace.yml gives its members"
-        " other hosts; an ordinary run never does.",
+        "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one under"
+        " its name, rack and address, and the next run makes its members anew there. An ordinary run never gives them"
+        " other hosts; replace.yml, which is still to come, will.",
     ),
     "RS-020": Row(
         "A formed member's host changed",
@@ -88,6 +90,10 @@ REFUSALS: dict[str, Row] = {
     "RS-024": Row(
         "Two specs in one inventory",
         "Keep one spec an inventory, and give a second site an inventory folder of its own.",
+    ),
+    "RS-025": Row(
+        "Two members would have one port",
+        "Give one of the components another range of `ports` in the spec.",
     ),
     # 030-039: runs and locks
     "RS-030": Row("Another run changed the lock", "See what the other run did (`plan.yml`), then run again."),

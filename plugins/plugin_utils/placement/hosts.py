@@ -20,10 +20,11 @@ VARIABLES = (
     "rackspread_address",
     "ansible_host",
     "rackspread_capacity",
+    "ansible_memtotal_mb",
     "rackspread_data_root",
     "rackspread_data_roots",
 )
-"""The host variables that placement reads."""
+"""The host variables that placement reads; `ansible_memtotal_mb` is a fact, where one is cached."""
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -106,7 +107,7 @@ def resolve(rack: Mapping[str, str], variables: Mapping[str, Mapping[str, Any]])
             name=name,
             rack=its_rack,
             address=address,
-            capacity=_capacity(name, values.get("rackspread_capacity")),
+            capacity=_capacity(name, values.get("rackspread_capacity", values.get("ansible_memtotal_mb"))),
             data_root=_folder(name, "rackspread_data_root", values.get("rackspread_data_root", DATA_ROOT)),
             data_roots=_folders(name, values.get("rackspread_data_roots")),
             within=_within(name, values.get("rackspread_within")),

@@ -190,6 +190,33 @@ def test_the_last_port_of_a_block(plan: Plan) -> None:
     )
 
 
+def test_a_component_can_have_ports_of_its_own(plan: Plan) -> None:
+    services = {"mongodb": {"shards": {"count": 600, "ports": "10000-10999"}, "members": 3}}
+    groups = plan(services).placement.groups
+    assert groups["mongodb_shard600"].members[0].ports == {"main": 10599}
+    shards = {"count": 2, "ports": "20000-20007"}
+    assert plan({"postgres": {"shards": shards}}).placement.groups["postgres_shard2"].members[0].ports == {
+        "main": 20001, "rest": 20003, "write": 20005, "read": 20007,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ports", ["20000", 20000, "a-b", "20007-20000", "20000-20002", "80-90", "32000-33000"])
+def test_what_is_no_range_of_ports(plan: Plan, ports: Any) -> None:
+    told = refused(plan, {"postgres": {"shards": {"count": 1, "ports": ports}}})
+    assert told.startswith(f"RS-004: `ports` of `shards` of postgres is {ports!r}. Give a range within 1024-32767")
+
+
+def test_ports_that_meet(plan: Plan) -> None:
+    shards = {"count": 1, "ports": "2480-2579"}
+    assert refused(plan, {"mongodb": {"shards": shards}, "etcd": {}}).startswith(
+        "RS-025: The ports of etcd_voter (peer), 2480-2529, meet those of mongodb_shard (main), 2480-2579. Give one"
+    )
+    assert plan({"mongodb": {"shards": shards}})  # without etcd nobody has them
+    lock = merge(Lock(), plan({"mongodb": {"shards": shards}}, (1, 1, 1)).placement)
+    told = refused(plan, {"mongodb": {}, "etcd": {}}, (1, 1, 1), lock)
+    assert told.startswith("RS-025: etcd_voter1 and mongodb_shard1 would both have port 2480 on r1h1.")
+
+
 @pytest.mark.parametrize(("masters", "racks", "told"), [
     (4, (3, 3, 3), "RS-017: 4 masters of redis_shard on 3 racks put 2 into rack1, and its loss would leave 2 of 4,"
      " which is"
