@@ -72,9 +72,9 @@ class Deal:
         way = [] if leader is None else [*self.tree.path(leader), self.tree.root]
         must, forced = self._way(way)
         hosts: list[int] = []
-        self.within: list[list[int]] = [[] for _ in range(self.tree.depth + 2)]
+        self.within: list[set[int]] = [set() for _ in range(self.tree.depth + 2)]
         for node in way[:-1]:
-            self.within[self.tree.level[node]].append(node)
+            self.within[self.tree.level[node]].add(node)
         within = dict(zip(way[1:], way, strict=False))
         nodes = [(self.tree.root, self.always[self.tree.root])]
         while nodes:
@@ -83,8 +83,7 @@ class Deal:
                 hosts.append(node)
                 continue
             more = self._more(node, seats - self.floor[node], within.get(node), must.get(node, []), forced)
-            level = self.within[self.tree.level[node] - 1]
-            level += [child for child in {*self.steady[node], *more} if child not in level]
+            self.within[self.tree.level[node] - 1].update(self.steady[node], more)
             nodes += [(child, self.always[child]) for child in self.steady[node] if child not in more]
             nodes += [(child, self.always[child] + 1) for child in more]
         for node in way:
@@ -123,7 +122,7 @@ class Deal:
         """Which children of a node have one more than in every group: `count` of them."""
         heap, rest, chosen = self.heaps[node], self.rest, list(must)
         aside: list[int] = []
-        level = list(self.within[self.tree.level[node] - 1])
+        level = frozenset(self.within[self.tree.level[node] - 1])
         if within in forced and within not in must:
             chosen.append(within)
         while len(chosen) < count:
@@ -135,7 +134,7 @@ class Deal:
                 aside.append(child)
                 continue
             alike = self._alike(heap, -entry[0], within, chosen)
-            best = min([child, *alike], key=lambda other: sum(self.shared[other][met] for met in level))
+            best = min((child, *alike), key=lambda other: self._met(other, level)) if alike else child
             chosen.append(best)
             for other in (child, *alike):
                 if other != best:
@@ -146,6 +145,11 @@ class Deal:
             if rest[child]:
                 heapq.heappush(heap, (-rest[child], child))
         return chosen
+
+    def _met(self, node: int, others: Collection[int]) -> int:
+        """How many groups a node has shared with others, in sum."""
+        shared = self.shared[node]
+        return sum(map(shared.__getitem__, shared.keys() & others))
 
     def _alike(self, heap: list[tuple[int, int]], rest: int, within: int | None, chosen: Collection[int]) -> list[int]:
         """Take more children with the same rest from a heap, a few; not where all of them must have one more."""

@@ -91,7 +91,7 @@ def rebalance(
 
 def _led(ground: Ground, seats: Seats, exchange: bool) -> bool:
     """Make leaders as even as they are wanted; where members don't allow that, groups exchange some, if they may."""
-    parent = ground.tree.parent
+    parent, children = ground.tree.parent, ground.tree.children
     best = spread(ground, ground.tree.totals(seats.leaders.wanted))
     seats.lead(assign(ground, seats.groups, seats.leading, best))
     while spread(ground, led := _totals(ground, seats.leading)) != best:
@@ -100,7 +100,11 @@ def _led(ground: Ground, seats: Seats, exchange: bool) -> bool:
             racks = led[parent[off]] - led[parent[on]] if parent[off] != parent[on] else 1
             return racks > 1 or (racks == 1 and led[off] > led[on] + 1)
 
-        if not exchange or not (seats.exchange(better) or seats.exchange(lambda _off, _on: True)):
+        def alike(leaf: int, led: list[int] = led) -> list[int]:
+            return [other for other in children[parent[leaf]] if led[other] == led[leaf]]
+
+        # Where no single exchange makes it better, one that changes nothing but who leads may open the way.
+        if not exchange or not (seats.exchange(better, alike) or seats.exchange(lambda *_: True, lambda leaf: [leaf])):
             return not exchange
     return True
 

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from .tree import Tree
 
 Step = tuple[int, int | None, int]
 """A group leaves a host (None: it lacks a member) and takes another."""
+Lead = tuple[int, int]
+"""A host, and a group that leads from it or to it."""
 
 
 class Tally:
@@ -241,35 +243,90 @@ class Seats:
                     second = number, leave, take
         return second
 
-    def exchange(self, worth: Callable[[int, int], bool]) -> bool:
-        """Let a host that leads too few lead a group that one leads who leads too many; False where that is in vain.
+    def exchange(self, worth: Callable[[int, int], bool], alike: Callable[[int], list[int]]) -> bool:
+        """Let a host lead one less and another one more; False where that is in vain.
 
-        Where it is no member of such a group, another group gives it its place there and takes one of that group's.
+        Leadership goes from the one over groups that the next can lead, and so on to the other. Where no such way is
+        whole, one of its groups gets a host that it lacks in exchange with another group, for as few moves as can be.
 
         Args:
             worth: whether it is worth while that a host, the first, leads one less and the second one more.
+            alike: the hosts that could as well lead one less, or one more, as a host.
         """
-        for leaf in self.leaders.few:
-            best: tuple[int, int, list[Step]] | None = None
-            for leader in self.leaders.many:
-                for number in self.led[leader] if worth(leader, leaf) else ():
-                    if leaf in self.groups[number]:
-                        self._lead(number, leaf)
+        for free in (True, False):
+            for last in self.leaders.few:
+                if first := [leaf for leaf in self.leaders.many if worth(leaf, last)]:
+                    off, on = self._from(other for leaf in first for other in alike(leaf)), self._to(alike(last))
+                    if (met := next((leaf for leaf in on if leaf in off), None)) is not None:
+                        self._pass_on(off, on, met, met)
                         return True
-                    for cost, steps in self._swaps(number, leaf):
-                        if best is None or cost < best[0]:
-                            best = cost, number, steps
-            if best:
-                self.apply(best[2])
-                self._lead(best[1], leaf)
-                return True
+                    for number, steps in self._swaps(off, on, free):
+                        if all(self._may(*step) for step in steps):
+                            lender, taker = self.leading[number], steps[0][2]
+                            assert lender is not None
+                            self.apply(steps)
+                            self._lead(number, taker)
+                            self._pass_on(off, on, lender, taker)
+                            return True
         return False
 
-    def _swaps(self, number: int, leaf: int) -> Iterator[tuple[int, list[Step]]]:
-        """How a group can get a host in exchange with another group, leaders aside, and how many more moves that is."""
-        for leave in self.groups[number]:
-            for other in self.on[leaf]:
-                if leave != self.leading[number] and leaf != self.leading[other]:
-                    steps: list[Step] = [(number, leave, leaf), (other, leaf, leave)]
-                    if all(self._may(*step) for step in steps):
-                        yield sum((off in self.before[at]) - (on in self.before[at]) for at, off, on in steps), steps
+    def _from(self, first: Iterable[int]) -> dict[int, Lead | None]:
+        """The hosts that could lead one more so that one of the first leads less, each with who lends it which group."""
+        found: dict[int, Lead | None] = dict.fromkeys(first)
+        queue = deque(found)
+        while queue:
+            lender = queue.popleft()
+            for number in sorted(self.led[lender]):
+                for leaf in sorted(self.groups[number]):
+                    if leaf not in found:
+                        found[leaf] = lender, number
+                        queue.append(leaf)
+        return found
+
+    def _to(self, last: Iterable[int]) -> dict[int, Lead | None]:
+        """The hosts that could lead one more so that one of the last does, each with whom it lends which group."""
+        found: dict[int, Lead | None] = dict.fromkeys(last)
+        queue = deque(found)
+        while queue:
+            taker = queue.popleft()
+            for number in sorted(self.on[taker]):
+                lender = self.leading[number]
+                if lender is not None and lender not in found:
+                    found[lender] = taker, number
+                    queue.append(lender)
+        return found
+
+    def _pass_on(self, off: dict[int, Lead | None], on: dict[int, Lead | None], lender: int, taker: int) -> None:
+        """Pass leadership on, up to the lender and from the taker on."""
+        while back := off[lender]:
+            self._lead(back[1], lender)
+            lender = back[0]
+        while ahead := on[taker]:
+            self._lead(ahead[1], ahead[0])
+            taker = ahead[0]
+
+    def _swaps(self, off: Collection[int], on: Collection[int], free: bool) -> Iterator[tuple[int, list[Step]]]:
+        """Groups that are led by the first hosts, and how each gets one of the others from another group.
+
+        Args:
+            off, on: the hosts.
+            free: whether no move more may come of it: a group goes back to where it was, or both have moved anyway.
+        """
+        lent = {number: leader for leader in off for number in sorted(self.led[leader])}
+        taken = [(number, leaf) for leaf in on for number in sorted(self.on[leaf]) if self.leading[number] != leaf]
+        came = [(number, leaf) for number, leaf in taken if leaf not in self.before[number]]
+        for other, leaf in came if free else ():
+            for home in sorted(self.before[other] - self.groups[other]):
+                for number in sorted(self.on[home]):
+                    if lent.get(number, home) != home:
+                        yield number, [(number, home, leaf), (other, leaf, home)]
+
+        def seats(moved: bool) -> Iterator[tuple[int, int]]:
+            for number, leader in lent.items():
+                hosts = self.groups[number] - self.before[number] if moved else self.groups[number]
+                yield from ((number, leaf) for leaf in sorted(hosts) if leaf != leader)
+
+        for others, moved in ((came, True),) if free else ((came, False), (taken, True), (taken, False)):
+            for other, leaf in others:
+                for number, leave in seats(moved):
+                    yield number, [(number, leave, leaf), (other, leaf, leave)]
