@@ -77,12 +77,15 @@ class Program:
         return base + more
 
 
-def optimum(case: Case, present: Sequence[Collection[str]] = ()) -> tuple[Score, int] | None:
+def optimum(
+    case: Case, present: Sequence[Collection[str]] = (), limit: int | None = None
+) -> tuple[Score, int] | None:
     """The best score of a case whose locked groups are whole, and the fewest moves that reach it.
 
     Args:
         case: the groups that are placed are those that are not locked.
         present: the hosts that these groups have now.
+        limit: the most moves, if there is one.
 
     None where it can't be placed.
     """
@@ -101,6 +104,9 @@ def optimum(case: Case, present: Sequence[Collection[str]] = ()) -> tuple[Score,
     member = {(g, host.name): program.variable() for g in groups for host in able}
     for host in able:
         program.limit({member[g, host.name]: 1 for g in groups}, 0, case.room(host))
+    if limit is not None:
+        stays = {member[g, name]: 1 for g, names in enumerate(present) for name in names if name in size}
+        program.limit(stays, sum(map(len, present)) - limit, inf)
     least, beyond = case.least_crowded(), defaultdict[int, list[int]](list)
     for g in groups:
         program.limit({member[g, name]: 1 for name in size}, demand.members, demand.members)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from .deal import Deal
 from .greedy import Cost, Key
 from .leading import assign
-from .quotas import Ground, least_crowded, members, spread
+from .quotas import Ground, least_crowded, load_cost, members, spread
 from .seats import Seats
 from .ties import lead
 
@@ -73,24 +73,25 @@ def rebalance(
     if leads:
         led = Counter(leaf for leaf in leading if leaf is not None)
         wanted, leaders = lead(ground, cost, wanted, len(groups), lambda leaf, count: count >= led[leaf], keep)
-    if limit is not None and limit < _beyond(present, wanted):
-        wanted = tree.totals(_towards(cost, present, wanted[: tree.leaves], limit))
     seats = Seats(tree, groups, leading, wanted, leaders, most, size)
     bound = max(bound, seats.crowded())
-    settled = False
-    if seats.uncrowd(limit):
+    settled = True
+    if limit is not None:
+        seats.approach(load_cost(ground, len(groups), most), limit)
+        if leads:
+            seats.lead(assign(ground, seats.groups, seats.leading))
+    elif settled := seats.uncrowd():
         _settle_ties(seats, cost)
-        settled = seats.settle(limit) and (not leads or _led(ground, seats, limit is None))
-    found = [frozenset(group) for group in seats.groups]
-    chosen = seats.leading
+        settled = seats.settle() and (not leads or _led(ground, seats))
+    found, chosen = [frozenset(group) for group in seats.groups], seats.leading
     if not settled:
         leaders = tree.totals(seats.leaders.wanted)
         found, chosen = _dealt(ground, tree.totals(seats.members.wanted), leaders, groups)
     return Rebalanced(found, chosen, sum(len(old - new) for old, new in zip(groups, found, strict=True)), bound)
 
 
-def _led(ground: Ground, seats: Seats, exchange: bool) -> bool:
-    """Make leaders as even as they are wanted; where members don't allow that, groups exchange some, if they may."""
+def _led(ground: Ground, seats: Seats) -> bool:
+    """Make leaders as even as they are wanted; where members don't allow that, groups exchange some."""
     parent, children = ground.tree.parent, ground.tree.children
     best = spread(ground, ground.tree.totals(seats.leaders.wanted))
     seats.lead(assign(ground, seats.groups, seats.leading, best))
@@ -104,8 +105,8 @@ def _led(ground: Ground, seats: Seats, exchange: bool) -> bool:
             return [other for other in children[parent[leaf]] if led[other] == led[leaf]]
 
         # Where no single exchange makes it better, one that changes nothing but who leads may open the way.
-        if not exchange or not (seats.exchange(better, alike) or seats.exchange(lambda *_: True, lambda leaf: [leaf])):
-            return not exchange
+        if not (seats.exchange(better, alike) or seats.exchange(lambda *_: True, lambda leaf: [leaf])):
+            return False
     return True
 
 
@@ -136,29 +137,6 @@ def _settle_ties(seats: Seats, cost: Cost) -> None:
 
 def _beyond(present: Counter[int], wanted: Sequence[int]) -> int:
     return sum(max(0, count - wanted[leaf]) for leaf, count in present.items())
-
-
-def _towards(cost: Cost, present: Counter[int], wanted: Sequence[int], moves: int) -> list[int]:
-    """The members a host after so many moves towards what is wanted: from where one costs most to where it costs least.
-
-    Leaving and coming don't depend on each other, and each gains less and less, so the best of both are the best.
-    """
-    leave: list[tuple[bool, float, int]] = []
-    come: list[tuple[float, int]] = []
-    for leaf, goal in enumerate(wanted):
-        for count in range(goal, present[leaf]):
-            key = cost.leaf(leaf, count)
-            leave.append((key is not None, -key[1] if key else 0, leaf))  # a host without room first
-        for count in range(present[leaf], goal):
-            key = cost.leaf(leaf, count)
-            come += [(key[1], leaf)] if key else []
-    after = [present[leaf] for leaf in range(len(wanted))]
-    new = len(come) - len(leave)  # members that are placed without having been anywhere
-    for _, _, leaf in sorted(leave)[:moves]:
-        after[leaf] -= 1
-    for _, leaf in sorted(come)[: moves + new]:
-        after[leaf] += 1
-    return after
 
 
 def _dealt(

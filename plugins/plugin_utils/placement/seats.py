@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from math import inf
 
+from .greedy import Cost
 from .tree import Tree
 
 Step = tuple[int, int | None, int]
 """A group leaves a host (None: it lacks a member) and takes another."""
 Lead = tuple[int, int]
 """A host, and a group that leads from it or to it."""
+
+Price = tuple[float, float]
+"""The parts of a cost that a host and its rack have."""
+Seat = tuple[int, list[int], int]
+"""A host, groups that have a member on it, and the domain that it is left for."""
 
 
 class Tally:
@@ -33,6 +40,10 @@ class Tally:
         self.many.pop(leaf, None)
         if self.beyond[leaf]:
             (self.few if self.beyond[leaf] < 0 else self.many).setdefault(leaf)
+
+    def count(self, leaf: int) -> int:
+        """How many a host has."""
+        return self.wanted[leaf] + self.beyond[leaf]
 
     def want(self, leaf: int, by: int) -> None:
         """A host is to have so many more."""
@@ -62,7 +73,7 @@ class Seats:
         most: Sequence[int],
         size: int,
     ) -> None:
-        self.tree, self.before, self.moves = tree, groups, 0
+        self.tree, self.before, self.moves = tree, groups, 0  # moves: members that are not where they were
         self.members, self.leaders = Tally(members[: tree.leaves]), Tally(leaders[: tree.leaves])
         self.groups: list[set[int]] = [set() for _ in groups]
         self.leading: list[int | None] = [None] * len(groups)
@@ -79,6 +90,7 @@ class Seats:
         for number, group in enumerate(groups):
             for leaf in group:
                 self._put(number, leaf, 1)
+        self.moves = 0
         self.home = [sorted(numbers) for numbers in self.on]
         self.lead(leading)
 
@@ -99,6 +111,7 @@ class Seats:
 
     def _put(self, number: int, leaf: int, by: int) -> None:
         self.members.add(leaf, by)
+        self.moves -= by * (leaf in self.before[number])
         (self.on[leaf].add if by > 0 else self.on[leaf].discard)(number)
         (self.groups[number].add if by > 0 else self.groups[number].discard)(leaf)
         for node in self.paths[leaf]:
@@ -109,7 +122,6 @@ class Seats:
         for number, leave, _take in steps:
             if leave is not None:
                 self._put(number, leave, -1)
-                self.moves += 1
             else:
                 self.lacking[number] -= 1
                 if not self.lacking[number]:
@@ -136,27 +148,73 @@ class Seats:
             sums[self.tree.level[node]] += self.held[number][node] - self.high[node]
         return max(sums.values(), default=0)
 
-    def uncrowd(self, limit: int | None) -> bool:
-        """Move members out of domains that have too many of their group; False where that is in vain.
-
-        Args:
-            limit: the most moves; where it is reached that is the end.
-        """
+    def uncrowd(self) -> bool:
+        """Move members out of domains that have too many of their group; False where that is in vain."""
         for number, node in list(self._over()):
-            while self.held[number][node] > self.high[node] and self.moves != limit:
+            while self.held[number][node] > self.high[node]:
                 step = self._out(number, node)
                 if not step:
                     return False
                 self.apply([step])
         return True
 
-    def settle(self, limit: int | None) -> bool:
-        """Move members until the wanted numbers are reached; False where that is in vain.
+    def approach(self, cost: Cost, limit: int) -> None:
+        """Make a few moves, each time the one that gains most: out of a domain with too many of a group, then for load.
 
         Args:
-            limit: the most moves; where it is reached that is the end.
+            cost: of members.
+            limit: the most moves.
         """
-        while self.members.few and self.moves != limit:
+        everywhere = self.tree.root
+        while self.moves < limit:
+            over: dict[int, list[Seat]] = defaultdict(list)
+            for number, node in self._over():
+                inside = [leaf for leaf in self.groups[number] if node in self.paths[leaf]]
+                over[self.held[number][node] - self.high[node]] += [(leaf, [number], node) for leaf in inside]
+            steps = (self._best(cost, over[beyond], (inf, 0)) for beyond in sorted(over, reverse=True))
+            step = next(filter(None, steps), None)
+            if not step:
+                seats = [(leaf, sorted(numbers), everywhere) for leaf, numbers in enumerate(self.on) if numbers]
+                step = self._best(cost, seats, (0, 0))
+            if not step:
+                return
+            self.apply([step])
+
+    def _best(self, cost: Cost, seats: Iterable[Seat], least: Price) -> Step | None:
+        """The one move that gains most.
+
+        Args:
+            cost: of members.
+            seats: that may be left.
+            least: what the cost must change by less than.
+        """
+        parent, held = self.tree.parent, self.members.count
+        of_rack = self.tree.totals([held(leaf) for leaf in range(self.tree.leaves)])
+
+        def price(leaf: int, less: int) -> Price:
+            """What one more costs on top of what is there, less one perhaps: the host's part, and the rack's."""
+            own = cost.leaf(leaf, held(leaf) - less)
+            key = own and cost.inner(parent[leaf], of_rack[parent[leaf]] - less, own)
+            return own[1] if own else inf, key[-1][0] if key else inf
+
+        takes = sorted((found, leaf) for leaf in range(self.tree.leaves) if (found := price(leaf, 0))[0] < inf)
+        leaves = sorted(((price(leaf, 1), leaf, numbers, node) for leaf, numbers, node in seats), reverse=True)
+        best: Step | None = None
+        for (saved, evened), leave, numbers, node in leaves:
+            for (host, rack), take in takes:
+                if host - saved > least[0]:
+                    break
+                change = host - saved, 0.0 if parent[take] == parent[leave] else rack - evened
+                if change < least and node not in self.paths[take]:
+                    able = [number for number in numbers if self._may(number, leave, take)]
+                    if able:
+                        stays = next((number for number in able if self.leading[number] != leave), able[0])
+                        least, best = change, (stays, leave, take)
+        return best
+
+    def settle(self) -> bool:
+        """Move members until the wanted numbers are reached; False where that is in vain."""
+        while self.members.few:
             few = next(iter(self.members.few))
             steps = self._path(few, thrifty=True) or self._path(few, thrifty=False)
             if not steps:
