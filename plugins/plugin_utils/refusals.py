@@ -44,7 +44,7 @@ REFUSALS: dict[str, Row] = {
         "Set `rackspread_address` on {host} to the address that the other members reach it by.",
     ),
     "RS-010": Row("Two hosts have one address", "Give each host its own `rackspread_address` or `ansible_host`."),
-    "RS-011": Row("Too few hosts", "Add {short} to the hosts that the service may use, or ask for fewer members."),
+    "RS-011": Row("Too few hosts", "{smallest} Or ask for fewer members."),
     "RS-012": Row("The loss of one rack would stop the service", "{smallest}"),
     "RS-013": Row(
         "Too little memory",

@@ -47,12 +47,11 @@ def _hosts_short(ground: Ground, demand: Demand, key: str, racks: dict[int, int]
     name = ground.tree.name
     has = ", ".join(f"{name[rack]} has {count}" for rack, count in racks.items()) or "no rack has any"
     said = f"{_asks(demand, f'{key} needs {demand.members} hosts')}: {has}, which is {short} short."
-    if sum(racks.values()) < demand.members:
-        return Refusal("RS-011", said, short=_count(short, "host"))
-    small = [name[rack] for rack, count in racks.items() if count < demand.rack_limit]
-    where = f"in {' or '.join(small)}, or in another rack" if small else "in another rack"
-    many = _count(short, "host")
-    return Refusal("RS-012", said, smallest=f"Add {many} {where}; a small machine is enough for a voter.")
+    more = {name[rack]: demand.rack_limit - count for rack, count in racks.items() if count < demand.rack_limit}
+    where = "".join(f" up to {count} in {rack}," for rack, count in more.items())
+    smallest = f"Add {_count(short, 'host')}:{where}{' or' if where else ''} up to {demand.rack_limit} in another rack."
+    code = "RS-011" if sum(racks.values()) < demand.members else "RS-012"
+    return Refusal(code, said, smallest=f"{smallest} A small machine is enough for a voter.")
 
 
 def _memory_short(ground: Ground, demand: Demand, keys: Sequence[str], batches: Sequence[Batch]) -> Refusal:

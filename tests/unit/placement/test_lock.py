@@ -72,6 +72,16 @@ def test_the_shape_of_the_file(path: Path, lock: Lock) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["lock.yml"]
 
 
+def test_a_lock_that_the_first_engine_wrote_is_kept(plan: Plan) -> None:
+    services = {"postgres": {"shards": 2, "routers": 2}, "redis": {"proxies": 0}}
+    kept = read(Path(__file__).parent / "first_engine.lock.yml")
+    site = plan(services, (3, 3, 3), kept)
+    assert site.topology["changes"] == []
+    assert merge(kept, site.placement) == kept
+    anew = plan(services, (3, 3, 3)).placement.groups
+    assert any(anew[key].members != group.members for key, group in kept.groups.items())  # or nothing was shown
+
+
 def test_what_is_written_is_read_again(path: Path, lock: Lock) -> None:
     written = write(path, lock)
     assert written == replace(lock, generation=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
+from random import Random
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, merge
@@ -12,6 +13,8 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.changes im
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.engine import place
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Demand, Host, Placement
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from placement_cases import case
 from placement_oracle import completion, optimum
 from placement_oracle import leaders as best_leaders
@@ -136,6 +139,60 @@ def test_members_that_stay_keep_their_ids_and_leaders_that_change_are_told() -> 
     for key, group in after.groups.items():
         had = {member.id: member.host for member in lock.groups[key].members}
         assert all(had.get(member.id, member.host) == member.host for member in group.members)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.lists(st.one_of(st.none(), st.integers(4, 12)), min_size=1, max_size=5),
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_a_rebalance_moves_no_more_than_it_needs_and_a_second_one_nothing(
+    sizes: list[int], capacities: list[int | None], groups: int, members: int, added: list[int], draw: Random
+) -> None:
+    hosts = [replace(host, capacity=capacities[at % len(capacities)]) for at, host in enumerate(site(*sizes))]
+    members = min(members, len(hosts))
+    try:
+        before = place([ask(hosts, groups, members)], hosts, Lock())
+    except Refusal:
+        assume(False)
+    grown = [*hosts, *(Host(f"new{at}", f"rack{rack}", capacity=9) for at, rack in enumerate(added))]
+    asked = ask(grown, groups, members)
+    after = place([asked], grown, merge(Lock(), before), moves=None)
+    made, bound = after.moves.get("ant", (0, 0))
+    assert bound <= made == moved(before, after)
+    again = place([asked], grown, merge(Lock(), after), moves=None)
+    assert {key: group.members for key, group in again.groups.items()} == {k: g.members for k, g in after.groups.items()}
+    mixed = draw.sample(grown, len(grown))
+    assert place([asked], mixed, merge(Lock(), before), moves=None) == after
+    for limit in range(4):
+        some = place([asked], grown, merge(Lock(), before), moves=limit)
+        assert moved(before, some) <= limit
+
+
+def test_a_limit_on_moves_is_nearly_always_the_best_that_so_many_moves_bring() -> None:
+    found = Counter[bool]()
+    for seed in range(60):
+        present = replace(case(seed), before={})
+        names = tuple(host.name for host in present.hosts)
+        demand = replace(present.demand, groups=len(present.locked), hosts=names)
+        if not present.locked:
+            continue
+        for limit in (1, 2, 3):
+            best = optimum(Case(present.hosts, demand), [names for _, names in present.locked], limit)
+            try:
+                after = place([demand], present.hosts, present.lock(), moves=limit)
+            except Refusal:
+                assert best is None
+                continue
+            if best:  # None where so few moves don't bring groups within the limit of a rack
+                has = score(Case(present.hosts, demand), after)
+                assert has >= best[0]
+                found[has == best[0]] += 1
+    assert found.total() > 60
+    assert found[True] >= 0.96 * found.total()
 
 
 def test_rebalancing_any_site_gives_the_optimum_and_nearly_always_by_the_fewest_moves() -> None:

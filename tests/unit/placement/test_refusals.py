@@ -121,17 +121,16 @@ def test_two_v6_addresses_are_compared_and_not_their_spelling(plan: Plan) -> Non
 @pytest.mark.parametrize(("services", "racks", "told"), [
     (ETCD, (1, 1), "RS-011: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 1, rack2 has 1, which is 1 short. Add 1 host to the hosts that the service may use"),
+     " has 1, rack2 has 1, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a voter. Or ask for fewer"),
     (ETCD, (3, 3), "RS-012: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 3, rack2 has 3, which is 1 short. Add 1 host in another rack; a small machine is enough for a voter."),
+     " has 3, rack2 has 3, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a voter."),
     ({"etcd": {"voters": 5}}, (4, 1, 1), "RS-012: etcd_voter1 needs 5 hosts, at most 2 in one rack so that it"
      " outlives the"
-     " loss of a rack: rack1 has 4, rack2 has 1, rack3 has 1, which is 1 short. Add 1 host in rack2 or rack3, or in"
-     " another"
-     " rack; a small machine is enough for a voter."),
+     " loss of a rack: rack1 has 4, rack2 has 1, rack3 has 1, which is 1 short. Add 1 host: up to 1 in"
+     " rack2, up to 1 in rack3, or up to 2 in another rack."),
     ({"edge": {}}, (4,), "RS-012: edge_balancer1 needs 2 hosts, at most 1 in one rack so that it outlives the loss of a"
-     " rack: rack1 has 4, which is 1 short. Add 1 host in another rack"),
+     " rack: rack1 has 4, which is 1 short. Add 1 host: up to 1 in another rack."),
     ({"kafka": {"brokers": 9}}, (2, 2, 2), "RS-011: kafka_broker1 needs 9 hosts"),
 ])  # fmt: skip
 def test_racks_too_few_or_too_small(plan: Plan, services: dict[str, Any], racks: tuple[int, ...], told: str) -> None:
