@@ -450,7 +450,9 @@ def test_the_last_balancer_is_not_taken_away() -> None:
     assert steps(cluster.converge()) == ["start"]
     for machine in cluster.machines.values():
         machine.pending = True
-    assert steps(cluster.converge()) == ["restart", "restart"]
+    report = cluster.converge()
+    assert steps(report) == ["restart", "restart"]
+    assert all(step.split(":")[0].endswith("_haproxy") for step in report.steps), report.steps
 
 
 def failing(cluster: Cluster, operation: str, sentence: str) -> None:
