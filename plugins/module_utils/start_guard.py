@@ -180,6 +180,6 @@ def main(name: str, root: str = "/") -> str | None:
 if __name__ == "__main__":
     why = main(sys.argv[1])
     if why:
-        print(f"rackspread: {sys.argv[1]} is not started: {why}.", file=sys.stderr, flush=True)
+        sys.stderr.write(f"rackspread: {sys.argv[1]} is not started: {why}.\n")
         time.sleep(PAUSE)
         raise SystemExit(1)
