@@ -16,12 +16,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 FS_IOC_GETFSUUID = 0x80111500
 """_IOR(0x15, 0, struct fsuuid2), Linux 6.9: the UUID of the file system of a folder, with no device node at hand."""
 
 DIRECT_UUID_BYTES = 16
+
+PAUSE = 5
+"""Seconds that a refused start takes: the restarts of its unit, quick after a crash, must not fill the journal."""
 
 
 class Paths:
@@ -176,4 +180,6 @@ def main(name: str, root: str = "/") -> str | None:
 if __name__ == "__main__":
     why = main(sys.argv[1])
     if why:
-        raise SystemExit(f"rackspread: {sys.argv[1]} is not started: {why}.")
+        sys.stderr.write(f"rackspread: {sys.argv[1]} is not started: {why}.\n")
+        time.sleep(PAUSE)
+        raise SystemExit(1)

@@ -197,7 +197,7 @@ class Convergence:
             if course.until is None:
                 copying = any(each.state is State.HALF_FORMED for each in those)
                 course.until = now + (self._service.join if copying else self._service.start)
-                self._world.say(f"{name}: wait ({decision.reason})")
+                self._say(name, f"wait ({decision.reason})")
         elif (bare := [each for each in those if each.staged is None]) and not self._check:  # a check stages nothing
             hosts = ", ".join(each.host for each in bare)
             self._refuse(
@@ -208,7 +208,7 @@ class Convergence:
             course.tried |= {(action, each.member) for each in new}
             course.until = now + getattr(self._service, "join" if action is Action.REPAIR else action.value)
             course.waits = 0
-            self._step(f"{name}: {action.value} ({decision.reason})")
+            self._step(name, f"{action.value} ({decision.reason})")
             return Decision(action, tuple(each.member for each in new), decision.reason)
         if now > (course.until or now):
             hosts = ", ".join(each.host for each in those)
@@ -327,7 +327,7 @@ class Convergence:
             again = " after the reload, as it asks itself" if (seen.member, "reload") in taken else ""
             taken.add((seen.member, seen.need))
             if self._check:
-                self._step(f"{name}: {seen.need} {seen}")
+                self._step(name, f"{seen.need} {seen}")
             else:
                 self._activate(name, seen, again)
 
@@ -339,7 +339,7 @@ class Convergence:
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))
         served = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {own.member}
-        self._step(f"{name}: {own.need} {own}{again}")
+        self._step(name, f"{own.need} {own}{again}")
         deed = Deed(name, own.member, "activate", {}, 2 * self._service.restart + 60)
         [outcome] = self._world.act([deed], self._lock)
         reason = self._comes_up(name, own, served) if outcome.ok else outcome.message
@@ -364,7 +364,7 @@ class Convergence:
             return
         in_sync = own.tells("in_sync", ())
         target = min(followers, key=lambda seen: (seen.member not in in_sync, not seen.preferred, seen.member))
-        self._world.say(f"{name}: {own} hands over to {target}")
+        self._say(name, f"{own} hands over to {target}")
         deed = Deed(name, own.member, "step_down", {"target": target.member})
         [outcome] = self._world.act([deed], self._lock)
         if not outcome.ok:
@@ -391,7 +391,7 @@ class Convergence:
         """Go back to what ran before, and stop."""
         own = self._groups[name].member(member)
         who = f"member {member} of {name} on {own['host']}"
-        self._step(f"{name}: revert member {member} on {own['host']}, which does not come up")
+        self._step(name, f"revert member {member} on {own['host']}, which does not come up")
         [outcome] = self._world.act([Deed(name, member, "revert", {}, 2 * self._service.restart + 60)], self._lock)
 
         def missing() -> str:
@@ -472,9 +472,15 @@ class Convergence:
         if lock != self._lock and not self._check:
             self._lock = self._world.save(lock)
 
-    def _step(self, line: str) -> None:
-        self.report.steps.append(line)
+    def _step(self, name: str, deed: str) -> None:
+        self.report.steps.append(self._say(name, deed))
+
+    def _say(self, name: str, deed: str) -> str:
+        """Tell what is done to a group; where several programs serve it, to which of them, named as on the hosts."""
+        program = self._service.name
+        line = f"{name}: {deed}" if name.startswith(f"{program}_") else f"{name}_{program}: {deed}"
         self._world.say(line)
+        return line
 
     def _refuse(self, name: str, code: str, sentence: str, **facts: str) -> None:
         """Note why a group is not brought further; an unreachable host is a matter of its own."""

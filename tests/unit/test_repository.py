@@ -179,3 +179,13 @@ def test_the_versions_agree() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
     changelog = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text())
     assert galaxy["version"] in changelog["releases"]
+
+
+@pytest.mark.parametrize("name", [name for name in under("roles", suffix=".service.j2") if "base" not in name])
+def test_a_unit_is_restarted_soon_however_often_it_has_ended(name: str) -> None:
+    """systemd never forgets a restart (systemd/systemd#43813): steps of delays would last for the life of a host."""
+    settings = dict(re.findall(r"^(\w+)=(.*)$", text_files()[name], re.MULTILINE))
+    assert settings["StartLimitIntervalSec"] == "0"
+    assert settings["Restart"] == "on-failure"
+    assert settings["RestartSec"] in ("200ms", "500ms")
+    assert "RestartSteps" not in settings

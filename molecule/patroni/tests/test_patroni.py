@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"r1h1": "198.18.15.11", "r2h1": "198.18.15.21", "r3h1": "198.18.15.31"}
@@ -70,7 +71,7 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
     client.check_output(f"systemd-run --quiet --unit=probe {probe} run /root/probe.json /root/probe.jsonl")
     seen: dict[str, Any] = {}
     try:
-        wait_until(lambda: client.run("grep -q '\"write\".*\"ok\": true' /root/probe.jsonl").rc == 0, "the first write")
+        until(lambda: client.run("grep -q '\"write\".*\"ok\": true' /root/probe.jsonl").rc == 0, "the first write")
         yield seen
     finally:
         client.run("systemctl stop probe")
@@ -141,13 +142,6 @@ def whole(hosts: Any) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still not after {seconds:g} s: {what}"
-        time.sleep(0.5)
-
-
 def started(hosts: Any, shard: str) -> dict[str, str]:
     """When each member's Postgres was started."""
     return {name: local(hosts[name], shard, "SELECT pg_postmaster_start_time()") for name in ADDRESSES}
@@ -173,7 +167,7 @@ def test_what_the_client_writes_to_a_leader_every_copy_gives(hosts: Any) -> None
         )
         assert wrote.rc == 0, wrote.stderr
         for address in ADDRESSES.values():
-            wait_until(
+            until(
                 lambda where=f"host={address} {anywhere}", shard=shard: psql(
                     hosts["client"], where, "SELECT DISTINCT x FROM t"
                 ).stdout.strip() == shard,
@@ -242,9 +236,9 @@ def test_a_killed_leader_leaves_no_postmaster_and_loses_nothing(hosts: Any) -> N
     before = hosts[own].check_output("head -1 /srv/data/postgres_shard1/pgdata/postmaster.pid")
     with writing(hosts["client"]) as seen:
         hosts[own].check_output(f"systemctl kill --signal=KILL --kill-whom=main {UNITS['postgres_shard1']}")
-        wait_until(lambda: hosts[own].run(f"test -e /proc/{before}").rc != 0, "its postmaster is gone", 15)
-        wait_until(lambda: leader(hosts, "postgres_shard1") not in ("", own), "another one leads")
-        wait_until(lambda: whole(hosts), "the killed one is back in sync")
+        until(lambda: hosts[own].run(f"test -e /proc/{before}").rc != 0, "its postmaster is gone", 15)
+        until(lambda: leader(hosts, "postgres_shard1") not in ("", own), "another one leads")
+        until(lambda: whole(hosts), "the killed one is back in sync")
     assert nothing_lost(seen), seen
     outages = [gap["seconds"] for gap in seen["postgres_shard1"]["gaps"]["write"]]
     assert outages, "its clients did not go unhurt"
@@ -259,7 +253,7 @@ def test_a_bad_setting_meets_one_member_and_is_taken_back(hosts: Any, converge: 
         said = " ".join(done.stdout.split())
         assert "RS-081" in said
         assert "could not map anonymous shared memory" in said, f"Postgres' own words say why, and here it is {said}"
-        wait_until(lambda: whole(hosts), "all are in sync")
+        until(lambda: whole(hosts), "all are in sync")
     assert nothing_lost(seen), seen
     after = {shard: started(hosts, shard) for shard in PORTS}
     touched = [(shard, name) for shard in PORTS for name in ADDRESSES if before[shard][name] != after[shard][name]]
@@ -276,13 +270,13 @@ def test_a_host_that_was_off_comes_back_by_itself(hosts: Any, lab: Any) -> None:
     with writing(hosts["client"]) as seen:
         lab("power-off", name)
         lab("power-on", name)
-        wait_until(lambda: whole(hosts), "its members are in sync again")
+        until(lambda: whole(hosts), "its members are in sync again")
     assert nothing_lost(seen), seen
 
 
 def test_a_lost_copy_is_not_started_on_its_blank_disk_and_is_repaired_by_a_run(hosts: Any, converge: Converge) -> None:
     host = hosts["r3h1"]
-    wait_until(lambda: whole(hosts), "all are in sync")
+    until(lambda: whole(hosts), "all are in sync")
     with writing(hosts["client"]) as seen:
         host.check_output(f"systemctl stop {' '.join(UNITS.values())}")
         host.check_output("mkdir /srv/data/aside && mv /srv/data/postgres_* /srv/data/aside/")
@@ -292,7 +286,7 @@ def test_a_lost_copy_is_not_started_on_its_blank_disk_and_is_repaired_by_a_run(h
         done = converge().stdout
         assert "postgres_shard1: repair" in done
         assert "postgres_shard2: repair" in done
-        wait_until(lambda: whole(hosts), "all are in sync")
+        until(lambda: whole(hosts), "all are in sync")
     host.check_output("rm -rf /srv/data/aside")
     assert nothing_lost(seen), seen
 
@@ -336,7 +330,7 @@ def test_the_probe_sees_a_store_that_drops_an_acknowledged_row(hosts: Any) -> No
     try:
         with writing(hosts["client"]) as seen:
             reached = "grep -q '\"write\", \"n\": 60,.*postgres_shard2' /root/probe.jsonl"
-            wait_until(lambda: hosts["client"].run(reached).rc == 0, "60 writes")
+            until(lambda: hosts["client"].run(reached).rc == 0, "60 writes")
     finally:
         own.check_output(f"{run} 'DROP FUNCTION forget CASCADE'")
     assert seen["postgres_shard2"]["lost"] == [50]
@@ -345,7 +339,7 @@ def test_the_probe_sees_a_store_that_drops_an_acknowledged_row(hosts: Any) -> No
 
 @LONG
 def test_a_leaders_rack_is_cut(hosts: Any, lab: Any) -> None:
-    wait_until(lambda: whole(hosts), "all are in sync")
+    until(lambda: whole(hosts), "all are in sync")
     own = leader(hosts, "postgres_shard1")
     with writing(hosts["client"]) as seen:
         lab("cut", f"rack{own[1]}")
@@ -353,17 +347,17 @@ def test_a_leaders_rack_is_cut(hosts: Any, lab: Any) -> None:
             time.sleep(30)  # the cut itself is what lasts
         finally:
             lab("heal")
-        wait_until(lambda: whole(hosts), "the one that was cut off is back in sync")
+        until(lambda: whole(hosts), "the one that was cut off is back in sync")
     assert nothing_lost(seen), seen
 
 
 @LONG
 def test_more_and_fewer_connections_reach_members_in_the_right_order(hosts: Any, converge: Converge) -> None:
     for wanted in (140, 70, 100):
-        wait_until(lambda: whole(hosts), "all are in sync")
+        until(lambda: whole(hosts), "all are in sync")
         with writing(hosts["client"]) as seen:
             converge(patroni_parameters={"max_connections": wanted})
-            wait_until(lambda: whole(hosts), "all are in sync")
+            until(lambda: whole(hosts), "all are in sync")
         assert nothing_lost(seen), seen
         for shard in PORTS:
             for name in ADDRESSES:
@@ -373,11 +367,11 @@ def test_more_and_fewer_connections_reach_members_in_the_right_order(hosts: Any,
 @LONG
 def test_what_a_shard_can_not_start_with_is_taken_back_from_all(hosts: Any, converge: Converge) -> None:
     # Terabytes of locks: refused by the kernel at once, before any of it is touched.
-    wait_until(lambda: whole(hosts), "all are in sync")
+    until(lambda: whole(hosts), "all are in sync")
     with writing(hosts["client"]) as seen:
         done = converge(check=False, patroni_parameters={"max_locks_per_transaction": 100000000})
         assert done.returncode != 0
-        wait_until(lambda: whole(hosts), "all are in sync")
+        until(lambda: whole(hosts), "all are in sync")
     assert nothing_lost(seen), seen
     for name in ADDRESSES:
         assert local(hosts[name], "postgres_shard1", "SHOW max_locks_per_transaction") == "64"

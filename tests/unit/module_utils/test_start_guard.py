@@ -110,10 +110,12 @@ def test_a_stateless_instance_is_only_noted(tmp_path: Path) -> None:
 def test_the_script_alone_says_one_sentence_and_fails(tmp_path: Path) -> None:
     script = tmp_path / "start_guard.py"
     shutil.copy(start_guard.__file__, script)
+    run_it = f"import runpy, time; time.sleep = print; runpy.run_path({str(script)!r}, run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-I", script, "no_such1"], capture_output=True, text=True, check=False, cwd=tmp_path,
+        [sys.executable, "-I", "-c", run_it, "no_such1"], capture_output=True, text=True, check=False, cwd=tmp_path,
     )
     assert done.returncode == 1
+    assert done.stdout == f"{start_guard.PAUSE}\n"
     assert done.stderr == (
         "rackspread: no_such1 is not started: /etc/rackspread/no_such1/current holds no manifest:"
         " this instance was never activated.\n"
