@@ -13,10 +13,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.map import render
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.page import page
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import check_built
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.told import tell_bounds, tell_survival
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import render, tell_bounds, tell_survival
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 

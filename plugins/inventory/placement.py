@@ -43,8 +43,8 @@ options:
       - Known are C(etcd), C(postgres), C(redis), C(elasticsearch), C(mongodb), C(kafka) and C(edge).
       - Each takes its counts, the patterns C(hosts) and C(exclude) over hosts and groups, C(weight) in MiB a member,
         C(clients), a list of networks, and C(failover), one of C(fast), C(standard) and C(cautious).
-      - A count may be a mapping of C(count) and what is said of placing for the one component, with C(ports) too, a range
-        such as C(20000-29999).
+      - A count may be a mapping of C(count) and what is said of placing for the one component, with C(ports) too, a
+        range such as C(20000-29999).
     type: dict
     required: true
   use_vars_plugins:
@@ -71,7 +71,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible import constants as C
+from ansible import constants
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.inventory.group import Group
 from ansible.inventory.helpers import sort_groups
@@ -123,7 +123,7 @@ class InventoryModule(BaseInventoryPlugin):
         groups = {name: [host.name for host in group.get_hosts()] for name, group in self.inventory.groups.items()}
         groups["all"] = list(hosts)  # Ansible completes it only after the last source
         layers = _Layers(self.loader, self.inventory.processed_sources if self.get_option("use_vars_plugins") else ())
-        facts = cache_loader.get(C.CACHE_PLUGIN)
+        facts = cache_loader.get(constants.CACHE_PLUGIN)
         variables = {
             name: self._variables([*layers.of(host), *([facts.get(name)] if facts.contains(name) else [])], name)
             for name, host in hosts.items()

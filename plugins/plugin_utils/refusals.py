@@ -70,9 +70,9 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-019": Row(
         "A host of the lock left the inventory",
-        "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one under"
-        " its name, rack and address, and the next run makes its members anew there. An ordinary run never gives them"
-        " other hosts; replace.yml, which is still to come, will.",
+        "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one"
+        " under its name, rack and address, and the next run makes its members anew there. An ordinary run never gives"
+        " them other hosts; replace.yml, which is still to come, will.",
     ),
     "RS-020": Row(
         "A formed member's host changed",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 from .engine import add_load, ground_of
 from .model import Demand, Group, Host, Placement
-from .pairs import most_shared
 from .quotas import in_turn, members
 from .ties import lead
 from .tree import Tree
@@ -78,3 +78,28 @@ def _counts(tree: Tree, groups: Iterable[Group]) -> tuple[list[int], list[int]]:
             has[tree.index[member.host]] += 1
             leads[tree.index[member.host]] += member.leader
     return tree.totals(has), tree.totals(leads)
+
+
+def most_shared(groups: Iterable[Group]) -> tuple[int, int]:
+    """The most groups that two hosts share, and a number that no placement with these members a host is below.
+
+    The fewer groups two hosts share, the more hosts carry what the loss of one leaves. To make that as even as can be
+    is hard (it asks for block designs), so `deal` goes by a heuristic; this is how far it is from a bound.
+    A host with x groups of k has x · (k-1) companions among the hosts that carry members, of other racks where no group
+    has two in a rack. Time O(n · k²).
+    """
+    together, carried, rack = Counter[tuple[str, str]](), Counter[str](), dict[str, str]()
+    size, apart = 0, True
+    for group in groups:
+        names = sorted(member.host for member in group.members)
+        size = max(size, len(names))
+        apart &= len({member.rack for member in group.members}) == len(names)
+        carried.update(names)
+        rack.update((member.host, member.rack) for member in group.members)
+        together.update(combinations(names, 2))
+    in_rack = Counter(rack.values())
+    bound = 0
+    for host, count in carried.items():
+        others = len(rack) - (in_rack[rack[host]] if apart else 1)
+        bound = max(bound, -(-count * (size - 1) // others) if others else 0)
+    return max(together.values(), default=0), bound

@@ -19,7 +19,9 @@ There are always enough children that can: the others have ρ ≤ l in sum at mo
 on the leader's way, and ρ sums to a multiple of m that leaves room for all but one, who is the leader's own. (The cases
 are spelled out in docs/placement.md.) Which of the able children is taken is free beyond that, so among the first few
 with equal ρ goes the one that shared the fewest groups with those who are in this one: a heuristic by which the loss of
-a host or a rack loads many others a little. `pairs.py` says how far it is from a bound. Time O(k² · d · log h) a group.
+a host or a rack loads many others a little. `bounds.most_shared` says how far it is from a bound.
+
+Time O(k² · d · log h) a group.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from html import escape
 from typing import Any
 
 from .hosts import natural
-from .told import EVENTS, count, span
+from .text import EVENTS, count, span
 
 GOLDEN = 137.508
 """Degrees between the hues of one group and the next: any few neighbours are far apart."""

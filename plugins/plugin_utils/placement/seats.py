@@ -329,7 +329,7 @@ class Seats:
         return False
 
     def _from(self, first: Iterable[int]) -> dict[int, Lead | None]:
-        """The hosts that could lead one more so that one of the first leads less, each with who lends it which group."""
+        """The hosts that could lead one more so that one of the first leads less, each with who lends what to it."""
         found: dict[int, Lead | None] = dict.fromkeys(first)
         queue = deque(found)
         while queue:
@@ -367,7 +367,8 @@ class Seats:
         """Groups that are led by the first hosts, and how each gets one of the others from another group.
 
         Args:
-            off, on: the hosts.
+            off: the first hosts.
+            on: the others.
             free: whether no move more may come of it: a group goes back to where it was, or both have moved anyway.
         """
         lent = {number: leader for leader in off for number in sorted(self.led[leader])}

@@ -15,9 +15,9 @@ from ..lock import Lock
 from ..refusals import Refusal
 from .bounds import bounds
 from .catalogue import BY_ID, fronted
-from .changes import changes
 from .engine import place
 from .hosts import racks_of, resolve
+from .kept import changes
 from .model import Demand, Group, Host, Placement
 from .page import Picture
 from .spec import Spec

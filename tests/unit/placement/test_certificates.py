@@ -52,7 +52,7 @@ def test_as_many_hosts_as_it_says_where_it_says_do_and_one_less_does_not(
         added = [Host(f"add{at}", rack) for at, rack in enumerate(first[:short])]
         assert refusal(demand, [*hosts, *added]) is None
         assert refusal(demand, [*hosts, *added[:-1]]) is not None
-    assert {rack for rack in named} == {
+    assert set(named) == {
         rack for rack, count in Counter(host.rack for host in hosts).items() if count < demand.rack_limit
     }
 
@@ -78,7 +78,7 @@ def test_as_much_memory_as_it_says_does_and_a_mebibyte_less_does_not(
     assert more
 
     def raised(by: dict[str, int]) -> list[Host]:
-        return [replace(h, capacity=h.capacity + by[h.name]) if h.name in by and h.capacity is not None else h for h in hosts]
+        return [replace(h, capacity=(h.capacity or 0) + by[h.name]) if h.name in by else h for h in hosts]
 
     assert refusal(demand, raised(more)) is None
     for host, mebibytes in more.items():

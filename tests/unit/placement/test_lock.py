@@ -74,7 +74,7 @@ def test_the_shape_of_the_file(path: Path, lock: Lock) -> None:
 
 def test_a_lock_that_the_first_engine_wrote_is_kept(plan: Plan) -> None:
     services = {"postgres": {"shards": 2, "routers": 2}, "redis": {"proxies": 0}}
-    kept = read(Path(__file__).parent / "first_engine.lock.yml")
+    kept = read(Path(__file__).parent / "first_engine.lock")
     site = plan(services, (3, 3, 3), kept)
     assert site.topology["changes"] == []
     assert merge(kept, site.placement) == kept

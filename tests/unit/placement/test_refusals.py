@@ -121,10 +121,12 @@ def test_two_v6_addresses_are_compared_and_not_their_spelling(plan: Plan) -> Non
 @pytest.mark.parametrize(("services", "racks", "told"), [
     (ETCD, (1, 1), "RS-011: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 1, rack2 has 1, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a voter. Or ask for fewer"),
+     " has 1, rack2 has 1, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a"
+     " voter. Or ask for fewer"),
     (ETCD, (3, 3), "RS-012: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 3, rack2 has 3, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a voter."),
+     " has 3, rack2 has 3, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a"
+     " voter."),
     ({"etcd": {"voters": 5}}, (4, 1, 1), "RS-012: etcd_voter1 needs 5 hosts, at most 2 in one rack so that it"
      " outlives the"
      " loss of a rack: rack1 has 4, rack2 has 1, rack3 has 1, which is 1 short. Add 1 host: up to 1 in"

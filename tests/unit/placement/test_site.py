@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, merge
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.map import render
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import render
 
 Plan = Callable[..., Site]
 LAB: dict[str, Any] = {"edge": {"vips": ["198.18.0.100/24"]}, "postgres": {"shards": 2, "members": 3}}

@@ -14,7 +14,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.spread imp
     rack_survives,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import SLOTS, slot_ranges
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.told import tell_bounds, tell_survival
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import tell_bounds, tell_survival
 from hypothesis import given
 from hypothesis import strategies as st
 
