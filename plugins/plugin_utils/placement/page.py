@@ -16,7 +16,7 @@ from html import escape
 from typing import Any
 
 from .hosts import natural
-from .text import EVENTS, count, span
+from .text import EVENTS, count, evenness, tell_moves
 
 GOLDEN = 137.508
 """Degrees between the hues of one group and the next: any few neighbours are far apart."""
@@ -30,13 +30,20 @@ STYLE = """
   --card: #1e2226; --chip-l: 24%; --edge-l: 66%; --good: #6cc492; --bad: #f08a7c; } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 2rem clamp(1rem, 4vw, 3rem) 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
+  font: .94rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0; letter-spacing: -.01em; }
 h2 { font-size: 1.05rem; margin: 2.4rem 0 .8rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 .soft { color: var(--soft); }
 .sides { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); }
-.racks { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10.5rem), 1fr)); }
+.tiles { display: grid; gap: .8rem; margin-top: 1.4rem; max-width: 68rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.5rem), 1fr)); }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .9rem;
+  break-inside: avoid; }
+.tile > b { display: block; font-size: 1.02rem; line-height: 1.35; }
+.tile > span { font-size: .8rem; color: var(--soft); }
+.racks { display: grid; gap: .8rem; max-width: calc(var(--racks) * 23rem);
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, max(10.5rem, 100% / (var(--racks) + 1))), 1fr)); }
 .rack { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem;
   break-inside: avoid; }
 .rack > h3 { margin: 0 0 .5rem; font-size: .82rem; font-weight: 650; letter-spacing: .04em; }
@@ -51,6 +58,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .leader { font-weight: 650; border: 1.5px solid hsl(var(--hue) 60% var(--edge-l)); }
 .leader::before { content: "\\2605\\00a0"; }
 .gone { opacity: .55; text-decoration: line-through; }
+.key { display: inline-block; --hue: 210; }
 .new { box-shadow: 0 0 0 2px var(--card), 0 0 0 4px hsl(var(--hue) 60% var(--edge-l));
   margin: .25rem .35rem .15rem .1rem; }
 .table { overflow-x: auto; }
@@ -61,9 +69,9 @@ th { color: var(--soft); font-weight: 500; }
 ul { margin: .3rem 0; padding-left: 1.1rem; }
 li { margin: .15rem 0; }
 @media print { @page { margin: 14mm; } :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444;
-  --line: #bbb; --card: #fff; --chip-l: 92%; --edge-l: 38%; } body { padding: 0; font-size: 11px; }
+  --line: #bbb; --card: #fff; --chip-l: 92%; --edge-l: 38%; font-size: 11px; } body { padding: 0; }
   .chip { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .racks { grid-template-columns: repeat(auto-fill, minmax(38mm, 1fr)); } h2 { break-after: avoid; } }
+  h2 { break-after: avoid; } }
 """
 
 
@@ -106,11 +114,16 @@ def page(picture: Picture) -> str:
         drawn = f'<div class="sides">{sides}</div>'
     else:
         drawn = f"<h2>Racks</h2>{_racks(picture, picture.groups, picture.groups, '', hue)}"
+    marks = ""
+    if moved:
+        marks = ' What leaves a host is <span class="key chip gone">struck out</span>, what comes is'
+        marks += ' <span class="key chip new">ringed</span>.'
     hosts = sum(map(len, picture.racks.values()))
     counts = f"{count(len(picture.racks), 'rack')}, {count(hosts, 'host')}, {count(len(picture.groups), 'group')}"
     parts = [
         f"<h1>{escape(picture.title)}</h1>",
-        f'<p class="soft">{counts}. A colour is a group, a star its preferred leader.</p>',
+        f'<p class="soft">{counts}. A colour is a group, a star its preferred leader.{marks}</p>',
+        _tiles(picture),
         drawn,
         _changes(picture),
         _survival(picture.survival),
@@ -140,9 +153,9 @@ def _racks(
         for member in groups[name]:
             kinds = ["chip", *(["leader"] if member["leader"] else [])]
             kinds += [mark] if (name, member["host"]) not in there else []
-            label = name.rpartition("_")[2] if brief else name
+            label = escape(name.rpartition("_")[2] if brief else name).replace("_", "_<wbr>")
             looks = f'class="{" ".join(kinds)}" style="--hue:{hue[name]}" title="{escape(name)}"'
-            carried[member["host"]].append(f"<span {looks}>{escape(label)}</span>")
+            carried[member["host"]].append(f"<span {looks}>{label}</span>")
     columns = []
     known = {host for hosts in picture.racks.values() for host in hosts}
     lost = sorted({host for host in carried if host not in known}, key=natural)
@@ -150,7 +163,7 @@ def _racks(
         cells = "".join(_host(host, carried.get(host, ()), picture.notes.get(host, "")) for host in hosts)
         small = f"<small>{count(len(hosts), 'host')}</small>"
         columns.append(f'<div class="rack"><h3>{escape(rack)} {small}</h3>{cells}</div>')
-    return f'<div class="racks">{"".join(columns)}</div>'
+    return f'<div class="racks" style="--racks:{len(columns)}">{"".join(columns)}</div>'
 
 
 def _host(name: str, chips: Iterable[str], note: str) -> str:
@@ -162,10 +175,7 @@ def _changes(picture: Picture) -> str:
     if not picture.changes and not picture.moves:
         return ""
     items = "".join(f"<li>{escape(text)}</li>" for text in picture.changes)
-    told = "".join(
-        f"<p>{escape(component)}: {count(made, 'member')} to move; no way needs fewer than {least}.</p>"
-        for component, (made, least) in picture.moves.items()
-    )
+    told = "".join(f"<p>{escape(tell_moves(name, *made))}</p>" for name, made in picture.moves.items())
     return f"<h2>What changes</h2>{told}<ul>{items}</ul>"
 
 
@@ -179,7 +189,7 @@ def _survival(survival: Mapping[str, Any]) -> str:
         first = {loss["name"]: loss for loss in reversed(lost)}
         told = ", ".join(f"{escape(name)} loses {escape(first[name]['loses'])}" for name in names[:12])
         told += f" and {len(names) - 12} more" if len(names) > 12 else ""
-        verdict = f'<b class="no">can stop {count(len(names), "group")}</b>: {told}' if lost else "everything goes on"
+        verdict = f'<b>can stop {count(len(names), "group")}</b>: {told}' if lost else "everything goes on"
         mark = "" if lost else '<b class="yes">&#10003;</b> '
         rows.append(f"<li>The loss of {words}: {mark}{verdict}</li>")
     rows += [f"<li>{escape(said)}</li>" for said in survival["witness"]]
@@ -189,12 +199,33 @@ def _survival(survival: Mapping[str, Any]) -> str:
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
-    words = {True: ("yes", "best"), False: ("no", "not best"), None: ("soft", "no proof")}
-    lines = []
-    for row in rows:
-        kind, said = words[row["optimal"]]
-        cells = [row["component"], row["what"], span(row["achieved"]), span(row["best"])]
-        lines.append("".join(f"<td>{escape(cell)}</td>" for cell in cells) + f'<td class="{kind}">{said}</td>')
-    head = "".join(f"<th>{word}</th>" for word in ("component", "what", "is", "could be", ""))
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<h2>How even it is</h2><div class="table"><table><tr>{head}</tr>{body}</table></div>'
+    kinds = {True: "yes", False: "no", None: "soft"}
+    heads, lines = evenness(rows)
+    head = "".join(f"<th>{word}</th>" for word in ("component", *heads))
+    body = "".join(
+        f"<tr><td>{escape(component)}</td>"
+        + "".join(f'<td class="{kinds[optimal]}">{escape(said)}</td>' for said, optimal in cells)
+        + "</tr>"
+        for component, cells in lines.items()
+    )
+    note = '<p class="soft">From the least to the most. What is green could not be more even.</p>'
+    return f'<h2>How even it is</h2>{note}<div class="table"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _tiles(picture: Picture) -> str:
+    """What a hurried reader wants to know."""
+    tiles: list[tuple[str, str, str]] = []
+    for event, words in EVENTS.items() if picture.survival else ():
+        lost = {loss["name"] for loss in picture.survival[event]["lost"]}
+        said = f"can stop {count(len(lost), 'group')}" if lost else "everything goes on"
+        kind = "yes" if not lost else "no" if event != "rack_and_host" else ""  # more than a site must bear
+        tiles.append((kind, said, f"without {words}"))
+    if picture.bounds:
+        worse = sum(row["optimal"] is False for row in picture.bounds)
+        said = "could be more even" if worse else "as even as can be"
+        tiles.append(("no" if worse else "yes", said, "members and leaders"))
+    if picture.moves:
+        made, least = (sum(each[at] for each in picture.moves.values()) for at in (0, 1))
+        tiles.append(("yes" if made <= least else "soft", f"{count(made, 'member')} moved", f"the best needs {least}"))
+    shown = "".join(f'<div class="tile"><b class="{kind}">{said}</b><span>{of}</span></div>' for kind, said, of in tiles)
+    return f'<div class="tiles">{shown}</div>' if tiles else ""

@@ -17,8 +17,17 @@ from .hosts import natural
 
 GAP = "   "
 EVENTS = {"host": "any one host", "rack": "any one rack", "rack_and_host": "any one rack and any host beside it"}
-WORDS = {True: "", False: "not best", None: "no proof"}
-"""Of a row: as good as can be, or not, or beyond a bound that may be out of reach."""
+WORDS = {True: "", False: " (!)", None: ""}
+"""After a cell of the table of bounds: as good as can be, or not, or beyond a bound that may be out of reach."""
+HEADS = {
+    "in a rack of a group": "of a group in a rack",
+    "members of a host": "a host has",
+    "leaders of a rack": "a rack leads",
+    "leaders of a host": "a host leads",
+    "groups that two hosts share": "two hosts share",
+}
+MOST = ("in a rack of a group", "groups that two hosts share")
+"""Of these only the most says something."""
 NAMED = 8
 """How many groups are named before the rest is counted."""
 
@@ -108,25 +117,41 @@ def tell_bounds(rows: Sequence[Mapping[str, Any]], moves: Mapping[str, tuple[int
         rows: of `bounds.bounds`.
         moves: component -> how many members move, and the fewest that could do.
     """
-    lines = [["component", "what", "is", "could be", ""]]
-    lines += [
-        [
-            row["component"],
-            row["what"],
-            span(row["achieved"]),
-            span(row["best"]),
-            WORDS[row["optimal"]],
-        ]
-        for row in rows
-    ]
-    text = table(lines)
+    heads, lines = evenness(rows)
+    cells = [[component, *(said + WORDS[optimal] for said, optimal in found)] for component, found in lines.items()]
+    text = table([["component", *heads], *cells])
     for component, (made, least) in moves.items():
-        text += f"\n{component}: {count(made, 'member')} to move; no way needs fewer than {least}."
-    if any(row["optimal"] is False for row in rows):
+        text += f"\n{tell_moves(component, made, least)}"
+    if all(row["optimal"] is not False for row in rows):
+        text += "\nNothing of this could be more even."
+    else:
         text += (
-            "\nWhat is not best came so by what stood already; `plan.yml -e plan_rebalance=true` shows what would move."
+            "\n(!) came so by what stood already; `plan.yml -e plan_rebalance=true` shows what would move."
         )
     return text
+
+
+def tell_moves(component: str, made: int, least: int) -> str:
+    """The moves of a component, beside their bound."""
+    verb = "moves" if made == 1 else "move"
+    return f"{component}: {count(made, 'member')} {verb}, and no way to the best needs fewer than {least}."
+
+
+def evenness(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], dict[str, list[tuple[str, bool | None]]]]:
+    """The rows of `bounds.bounds` as a table: its heads, and by component a cell for each, with whether it is best.
+
+    A cell says what there is, from the least to the most, and beside it what could be where that is another.
+    """
+    heads = [what for what in HEADS if any(row["what"] == what for row in rows)]
+    lines: dict[str, list[tuple[str, bool | None]]] = {row["component"]: [("", None)] * len(heads) for row in rows}
+    for row in rows:
+        has, best, only_most = row["achieved"], row["best"], row["what"] in MOST
+        has, best = (ends[1:] * 2 if only_most else ends for ends in (has, best))
+        could = f"{span(best)} at best" if row["optimal"] is None else f"could be {span(best)}"
+        could = "on fuller hosts than need be" if has == best else could
+        said = span(has) if row["optimal"] else f"{span(has)}, {could}"
+        lines[row["component"]][heads.index(row["what"])] = said, row["optimal"]
+    return [HEADS[head] for head in heads], lines
 
 
 def tell_survival(survival: Mapping[str, Any]) -> str:
