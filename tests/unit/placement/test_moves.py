@@ -172,6 +172,21 @@ def test_a_rebalance_moves_no_more_than_it_needs_and_a_second_one_nothing(
         assert moved(before, some) <= limit
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_uneven_racks_are_rebalanced_by_few_moves_though_leaders_ask_for_some(seed: int) -> None:
+    draw = Random(seed)  # noqa: S311  # nothing secret
+    sizes = [draw.randint(4, 36) for _ in range(20)]
+    hosts = [replace(host, capacity=draw.choice([None, 16, 32, 48, 64])) for host in site(*sizes)]
+    groups = len(hosts)
+    lock = merge(Lock(), place([ask(hosts, groups)], hosts, Lock()))
+    grown = [*hosts, *(Host(f"new{rack}", f"rack{rack}") for rack in range(1, 21))]
+    made, bound = place([ask(grown, groups)], grown, lock, moves=None).moves["ant"]
+    assert bound <= made <= bound * 1.1
+    unled = replace(ask(grown, groups), leads=False)
+    made, bound = place([unled], grown, lock, moves=None).moves["ant"]
+    assert made == bound
+
+
 def test_a_limit_on_moves_is_nearly_always_the_best_that_so_many_moves_bring() -> None:
     found = Counter[bool]()
     for seed in range(60):
