@@ -71,7 +71,6 @@ EXAMPLES = r"""
 - name: Place a fourth group and leave the others where they are
   ansible.builtin.set_fact:
     redis_groups: "{{ groups | rackspread.ha.rack_spread(hosts='redis', groups=4, members=3, previous=redis_groups) }}"
-"""
 
 - name: Keep the answer in a file, and after a host was lost give its members, and no others, another place
   ansible.builtin.copy:
@@ -84,6 +83,7 @@ EXAMPLES = r"""
 - name: Show what ten moves would bring after hosts were added
   ansible.builtin.debug:
     msg: "{{ groups | rackspread.ha.rack_spread(groups=4, members=3, previous=before, rebalance=true, moves=10) }}"
+"""
 
 RETURN = r"""
 _value:
