@@ -28,7 +28,7 @@ bench: ## time the placement engine: make bench, or make bench WITH=inventory
 	@$(IN_ENV) tools/bench $(WITH)
 
 oracle: ## the placement engine against an independent solver, on thousands of sites: make oracle COUNT=20000 FROM=0
-	@bin=$$(tools/env tests) && PATH="$$bin:$$PATH" RACKSPREAD_ORACLE=$(or $(COUNT),5000) RACKSPREAD_ORACLE_FROM=$(or $(FROM),0) pytest tests/unit/placement/test_oracle.py
+	@$(IN_ENV) RACKSPREAD_ORACLE=$(or $(COUNT),5000) RACKSPREAD_ORACLE_FROM=$(or $(FROM),0) pytest tests/unit/placement/test_oracle.py
 
 molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
 	@tools/suite molecule$(if $(ROLE),:$(ROLE))

@@ -1,7 +1,7 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of a site's state, `<inventory>/.rackspread/` on the controller: which it is, and what is not made anew."""
+"""The folder of a site's state on the controller, `<inventory>/.rackspread/`: which it is, and what is made once."""
 
 from __future__ import annotations
 
