@@ -152,12 +152,12 @@ def _dealt(
             on[leaf].append(at)
     alike = [
         (common, -at, -number)
-        for number, (new, _) in enumerate(dealt)
+        for number, (new, _leader) in enumerate(dealt)
         for at, common in Counter(at for leaf in new for at in on[leaf]).items()
     ]
     name: dict[int, int] = {}  # number of a new group -> place of the old one
     free = dict.fromkeys(range(len(groups)))
-    for _, at, number in sorted(alike, reverse=True):
+    for _common, at, number in sorted(alike, reverse=True):
         if -at in free and -number not in name:
             name[-number] = -at
             del free[-at]
