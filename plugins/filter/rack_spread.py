@@ -16,7 +16,7 @@ description:
     with such loads. The order of the input is no matter.
   - What stands in O(previous) stays there, so keep the answer and give it back. Moves are made only where
     O(rebalance) asks for them.
-  - Fails where the groups can't be placed, and says which racks are short of what, and the smallest change that would
+  - Fails where the groups can't be placed, and says which racks are short of what and the smallest change that would
     do.
   - For inventories of your own; the inventory plugin P(rackspread.ha.placement#inventory) uses the same engine.
   - All parameters are given by name.

@@ -60,7 +60,7 @@ class Deal:
         self.heaps = [[(-self.rest[child], child) for child in of if self.rest[child]] for of in tree.children]
         for heap in self.heaps:
             heapq.heapify(heap)
-        self.shared: list[Counter[int]] = [Counter() for _ in range(tree.size)]
+        self.shared: list[Counter[int]] = [Counter() for _node in range(tree.size)]
         self.turns = _Turns(tree, self.leaders, racks) if leaders[tree.root] else None
 
     def group(self, turn: int) -> tuple[list[int], int | None]:
@@ -74,7 +74,7 @@ class Deal:
         way = [] if leader is None else [*self.tree.path(leader), self.tree.root]
         must, forced = self._way(way)
         hosts: list[int] = []
-        self.within: list[set[int]] = [set() for _ in range(self.tree.depth + 2)]
+        self.within: list[set[int]] = [set() for _level in range(self.tree.depth + 2)]
         for node in way[:-1]:
             self.within[self.tree.level[node]].add(node)
         within = dict(zip(way[1:], way, strict=False))

@@ -75,7 +75,7 @@ class Network:
         """Give one more unit to a host, moving others between batches where that makes room for it."""
         if host in self.dead:
             return False
-        for _ in range(len(self.needy)):
+        for _turn in range(len(self.needy)):
             number = self.needy[0]
             if not self.lacking[number]:
                 self.needy.popleft()

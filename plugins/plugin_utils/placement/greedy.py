@@ -58,7 +58,7 @@ def hand_out(
     Returns the units of every node; fewer than asked for at the root where there is no more room.
     """
     count = [0] * tree.size
-    heaps: list[list[tuple[Key, int, int]]] = [[] for _ in range(tree.size)]
+    heaps: list[list[tuple[Key, int, int]]] = [[] for _node in range(tree.size)]
     refused: set[int] = set()
     leaves, root, parent = tree.leaves, tree.root, tree.parent
 

@@ -226,6 +226,7 @@ def _tiles(picture: Picture) -> str:
         tiles.append(("no" if worse else "yes", said, "members and leaders"))
     if picture.moves:
         made, least = (sum(each[at] for each in picture.moves.values()) for at in (0, 1))
-        tiles.append(("yes" if made <= least else "soft", f"{count(made, 'member')} moved", f"at best {least}"))
-    shown = "".join(f'<div class="tile"><b class="{ok}">{said}</b><span>{of}</span></div>' for ok, said, of in tiles)
-    return f'<div class="tiles">{shown}</div>' if tiles else ""
+        kind, said = "yes" if made <= least else "soft", f"{count(made, 'member')} moved"
+        tiles.append((kind, said, f"the best needs no fewer than {least}"))
+    shown = [f'<div class="tile"><b class="{kind}">{said}</b><span>{of}</span></div>' for kind, said, of in tiles]
+    return f'<div class="tiles">{"".join(shown)}</div>' if tiles else ""

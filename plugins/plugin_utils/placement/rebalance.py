@@ -9,9 +9,15 @@ beyond them bound the moves from below, and so do the members by which groups ar
 Then members move, each by a shortest path from a host that has too many to one that has too few: at once, or by way of
 hosts that take one and give one. Where every path was direct the moves are at the bound, and so the fewest.
 
-Load and leaders come before moves: where no path leads on, or the groups that come out can't have the leaders that they
-should, all groups are dealt anew (`deal`) and named after those that they have most in common with. The moves are told
-beside their bound, so that nobody need believe that they are few.
+Leaders of these members are as even as can be by `leading`. Where that is less even than other members would allow,
+groups exchange members, one of them so that leadership can pass on to where it lacks: if possible among members that
+have moved anyway, which costs nothing, else for a move or two that the bound knows nothing of.
+
+Load and leaders come before moves: where no path and no exchange leads on, all groups are dealt anew (`deal`) and named
+after those that they have most in common with. The moves are told beside their bound, so that nobody need believe that
+they are few.
+
+A limit on moves is another matter: then the best move is made, and again, as often as it allows.
 """
 
 from __future__ import annotations
@@ -54,7 +60,7 @@ def rebalance(
         leading: who leads each group.
         size: how many members each group shall have.
         leads: whether groups have leaders.
-        limit: the most moves. Within it, the load comes down as far as it can.
+        limit: the most moves. Each is then the one that gains most for crowding, then for load.
 
     Returns None where the groups can't be placed at all.
     """
@@ -152,12 +158,12 @@ def _dealt(
             on[leaf].append(at)
     alike = [
         (common, -at, -number)
-        for number, (new, _) in enumerate(dealt)
+        for number, (new, _leader) in enumerate(dealt)
         for at, common in Counter(at for leaf in new for at in on[leaf]).items()
     ]
     name: dict[int, int] = {}  # number of a new group -> place of the old one
     free = dict.fromkeys(range(len(groups)))
-    for _, at, number in sorted(alike, reverse=True):
+    for _common, at, number in sorted(alike, reverse=True):
         if -at in free and -number not in name:
             name[-number] = -at
             del free[-at]

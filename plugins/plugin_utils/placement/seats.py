@@ -75,12 +75,12 @@ class Seats:
     ) -> None:
         self.tree, self.before, self.moves = tree, groups, 0  # moves: members that are not where they were
         self.members, self.leaders = Tally(members[: tree.leaves]), Tally(leaders[: tree.leaves])
-        self.groups: list[set[int]] = [set() for _ in groups]
+        self.groups: list[set[int]] = [set() for _group in groups]
         self.leading: list[int | None] = [None] * len(groups)
         self.lacking = {number: size - len(group) for number, group in enumerate(groups) if len(group) < size}
-        self.on: list[set[int]] = [set() for _ in range(tree.leaves)]
-        self.led: list[set[int]] = [set() for _ in range(tree.leaves)]
-        self.held = [Counter[int]() for _ in groups]
+        self.on: list[set[int]] = [set() for _leaf in range(tree.leaves)]
+        self.led: list[set[int]] = [set() for _leaf in range(tree.leaves)]
+        self.held = [Counter[int]() for _group in groups]
         self.paths = [tree.path(leaf)[1:] for leaf in range(tree.leaves)]
         self.low, self.high = [0] * tree.size, [0] * tree.size
         for node, count in enumerate(members):
@@ -318,10 +318,9 @@ class Seats:
                     if (met := next((leaf for leaf in on if leaf in off), None)) is not None:
                         self._pass_on(off, on, met, met)
                         return True
-                    for number, steps in self._swaps(off, on, free):
+                    for lender, steps in self._swaps(off, on, free):
                         if all(self._may(*step) for step in steps):
-                            lender, taker = self.leading[number], steps[0][2]
-                            assert lender is not None
+                            number, _leaves, taker = steps[0]
                             self.apply(steps)
                             self._lead(number, taker)
                             self._pass_on(off, on, lender, taker)
@@ -364,11 +363,11 @@ class Seats:
             taker = ahead[0]
 
     def _swaps(self, off: Collection[int], on: Collection[int], free: bool) -> Iterator[tuple[int, list[Step]]]:
-        """Groups that are led by the first hosts, and how each gets one of the others from another group.
+        """How groups that some hosts lead get another one as a member from other groups, with who leads them.
 
         Args:
-            off: the first hosts.
-            on: the others.
+            off: the hosts that lead.
+            on: those that a group is to get.
             free: whether no move more may come of it: a group goes back to where it was, or both have moved anyway.
         """
         lent = {number: leader for leader in off for number in sorted(self.led[leader])}
@@ -378,7 +377,7 @@ class Seats:
             for home in sorted(self.before[other] - self.groups[other]):
                 for number in sorted(self.on[home]):
                     if lent.get(number, home) != home:
-                        yield number, [(number, home, leaf), (other, leaf, home)]
+                        yield lent[number], [(number, home, leaf), (other, leaf, home)]
 
         def seats(moved: bool) -> Iterator[tuple[int, int]]:
             for number, leader in lent.items():
@@ -388,4 +387,4 @@ class Seats:
         for others, moved in ((came, True),) if free else ((came, False), (taken, True), (taken, False)):
             for other, leaf in others:
                 for number, leave in seats(moved):
-                    yield number, [(number, leave, leaf), (other, leaf, leave)]
+                    yield lent[number], [(number, leave, leaf), (other, leaf, leave)]

@@ -46,7 +46,7 @@ class Tree:
         self.name = [host.name for host in hosts]
         self.level = [0] * self.leaves
         self.parent = [0] * self.leaves
-        self.children: list[list[int]] = [[] for _ in hosts]
+        self.children: list[list[int]] = [[] for _host in hosts]
         paths = [host.path for host in hosts]
         below = range(self.leaves)
         for level in range(1, self.depth + 1):
