@@ -63,10 +63,11 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
             "sslmode": "verify-full", "sslrootcert": f"{PKI}/ca.crt",
         },
     }  # fmt: skip
-    put(client, "/root/probe.py", (ROOT / "probes/postgres.py").read_text())
+    for program in ("postgres.py", "counting.py"):
+        put(client, f"/root/{program}", (ROOT / "probes" / program).read_text())
     put(client, "/root/probe.json", json.dumps(settings))
     client.check_output("rm -f /root/probe.jsonl")
-    probe = "/usr/bin/python3 /root/probe.py"
+    probe = "/usr/bin/python3 /root/postgres.py"
     client.check_output(f"systemd-run --quiet --unit=probe {probe} run /root/probe.json /root/probe.jsonl")
     seen: dict[str, Any] = {}
     try:
@@ -74,7 +75,7 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
         yield seen
     finally:
         client.run("systemctl stop probe")
-    seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout))
+    seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout)["targets"])
 
 
 def put(host: Any, path: str, text: str) -> None:
