@@ -35,6 +35,9 @@ LEAD = 6.0
 APART = 1.0
 """Seconds by which the probe host's clock may differ from the controller's, before the marks are called uncertain."""
 
+LAB = Path(__file__).resolve().parents[2] / "lab/lab"
+"""In the repository; a collection that was installed has none."""
+
 ARGUMENTS = {
     "operation": {"type": "str", "choices": ["plan", "run"], "required": True},
     "services": {"type": "list", "elements": "str", "required": True},
@@ -50,7 +53,7 @@ ARGUMENTS = {
     "probe_host": {"type": "str", "default": ""},
     "login": {"type": "dict", "default": {}},
     "password": {"type": "str", "no_log": True},
-    "lab": {"type": "list", "elements": "str", "default": []},
+    "lab": {"type": "str", "default": ""},
 }
 
 
@@ -159,7 +162,7 @@ class _Hosts:
     def obstacles(self, drill: Drill, aim: Aim) -> list[str]:
         """Ask the hosts, or see whether there is a lab that can do it."""
         if drill.fault.made_by == "lab":
-            return [] if self._given["lab"] else ["this site is in no lab (`rackspread_lab`)"]
+            return [] if self._given["lab"] and LAB.exists() else ["this site is in no lab (`rackspread_lab`)"]
         calls = self._calls(drill, aim, "check")
         return [
             f"{call.host}: {answer.message}"
@@ -286,7 +289,7 @@ class _Hosts:
         """Have the lab do it; when it began to."""
         self._remote.stay()
         began = time.time()
-        command = [*self._given["lab"], verb, aim.place, *options]
+        command = [str(LAB), "--lab", self._given["lab"], verb, aim.place, *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise Refusal("RS-103", f"{' '.join(command[-4:])}: {done.stderr.strip() or done.stdout.strip()}")

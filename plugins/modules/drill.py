@@ -77,10 +77,10 @@ options:
     description: The password for it. Left out, that of the site's role C(rackspread).
     type: str
   lab:
-    description: The command of the lab that the site lives in, as a list of words. Some faults only a lab can make.
-    type: list
-    elements: str
-    default: []
+    description: >-
+      The name of the lab that the site lives in, run by C(lab/lab) of this repository. Some faults only a lab can make.
+    type: str
+    default: ''
 attributes:
   check_mode:
     description: Says what would be done, and does not ask.

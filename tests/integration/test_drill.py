@@ -43,7 +43,7 @@ def going_on(host: str) -> str:
         ({**YES, "rackspread_drills": False}, "RS-100"),
         ({**YES, "drill_fault": "flood"}, "RS-101"),
         ({**YES, "rackspread_probe_host": "r1h1"}, "RS-104"),
-        ({**YES, "drill_fault": "uplink", "rackspread_lab": []}, "RS-103"),
+        ({**YES, "drill_fault": "uplink", "rackspread_lab": ""}, "RS-103"),
         ({}, "RS-105"),
     ],
 )
