@@ -179,7 +179,7 @@ class _Hosts:
             raise Refusal("RS-104", f"{host} stands in a rack of the site, and may be hit itself.")
         (answer,) = self._remote.run([Call(host, "ansible.builtin.ping", {}, 30)])
         if answer.failed or answer.unreachable:
-            raise Refusal("RS-104", f"{host} does not answer: {answer.message}.")
+            raise Refusal("RS-104", f"{host} does not answer: {answer.message}")
 
     # The probes
 
@@ -239,7 +239,7 @@ class _Hosts:
         call = Call(self._given["probe_host"], "rackspread.ha.drill_probe", {**known, **arguments}, seconds_to_wait)
         (answer,) = self._remote.run([call])
         if answer.failed or answer.unreachable:
-            raise Refusal("RS-104", f"{self._given['probe_host']}: {answer.message}.")
+            raise Refusal("RS-104", f"{self._given['probe_host']}: {answer.message}")
         return answer.result
 
     # The fault
@@ -256,7 +256,7 @@ class _Hosts:
             if answer.failed or (answer.unreachable and drill.fault.name != "reboot")
         ]
         if wrong:
-            raise Refusal("RS-103", f"{drill.fault.name} was not made: {'; '.join(wrong)}.")
+            raise Refusal("RS-103", f"{drill.fault.name} was not made: {'; '.join(wrong)}")
         return min((answer.result["begins"] for answer in answers if answer.result), default=time.time())
 
     def end(self, drill: Drill, aim: Aim) -> None:

@@ -101,7 +101,7 @@ def look(world: World) -> Standing:
     """Look at the site. Raises Refusal RS-102 where it is not whole."""
     standing = world.stand()
     if ailments := standing.ailments():
-        raise Refusal("RS-102", f"The site is not whole: {'; '.join(ailments)}.")
+        raise Refusal("RS-102", f"The site is not whole: {'; '.join(ailments)}")
     return standing
 
 
@@ -111,7 +111,7 @@ def aim_at(world: World, site: Site, drill: Drill, standing: Standing) -> Aim:
     if drill.fault.hits == "units" and not aim.units:
         raise Refusal("RS-101", f"{aim.label} has no member.", hint="Choose a host that has one.")
     if obstacles := world.obstacles(drill, aim):
-        raise Refusal("RS-103", f"{drill.fault.name} can't be made: {'; '.join(obstacles)}.")
+        raise Refusal("RS-103", f"{drill.fault.name} can't be made: {'; '.join(obstacles)}")
     return aim
 
 
@@ -180,7 +180,7 @@ def _await_served(world: World) -> None:
     deadline = world.wall() + BEFORE
     while waiting := _unserved(world):
         if world.wall() > deadline:
-            raise Refusal("RS-104", f"The probe was not served within {BEFORE:g} s: {', '.join(waiting)}.")
+            raise Refusal("RS-104", f"The probe was not served within {BEFORE:g} s: {', '.join(waiting)}")
         world.pause(PAUSE)
 
 
