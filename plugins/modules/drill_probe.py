@@ -115,8 +115,7 @@ class Probe:
         return answer
 
     def verify(self) -> dict:
-        """End it, and have it read back what was acknowledged."""
-        self._stop()
+        """Have it read back what was acknowledged, once it has ended."""
         done = host.run(self._command("verify"), timeout=VERIFY_SECONDS, check=False)
         if not done.stdout.startswith("{"):
             said = done.stderr.strip().splitlines()
@@ -127,10 +126,11 @@ class Probe:
 
     def drop(self) -> None:
         """End it, and remove its folder with its secrets."""
-        self._stop()
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End it."""
         host.run(["systemctl", "stop", f"{self.unit}.service"], check=False)
         host.run(["systemctl", "reset-failed", f"{self.unit}.service"], check=False)
 
@@ -165,6 +165,8 @@ def main() -> None:
             answers = {service: probe.state() for service, probe in probes.items()}
             module.exit_json(changed=False, wall=time.time(), answers=answers)
         if operation == "verify":
+            for probe in probes.values():
+                probe.stop()
             module.exit_json(changed=True, answers={service: probe.verify() for service, probe in probes.items()})
         for service, probe in probes.items():
             if operation == "drop":

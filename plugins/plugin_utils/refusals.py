@@ -249,7 +249,7 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-103": Row(
         "A fault that can't be made here, or not be undone",
-        "Nothing was changed. Choose another fault or target; docs/drills.md says what each needs.",
+        "Choose another fault or target; docs/drills.md says what each needs.",
     ),
     "RS-104": Row(
         "No client that counts",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from putting import put
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"r1h1": "198.18.15.11", "r2h1": "198.18.15.21", "r3h1": "198.18.15.31"}
@@ -76,11 +76,6 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
     finally:
         client.run("systemctl stop probe")
     seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout)["targets"])
-
-
-def put(host: Any, path: str, text: str) -> None:
-    encoded = base64.b64encode(text.encode()).decode()
-    host.check_output(f"echo {encoded} | base64 --decode | install -m 0600 /dev/stdin {path}")
 
 
 def nothing_lost(seen: dict[str, Any]) -> bool:

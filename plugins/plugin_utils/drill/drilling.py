@@ -23,7 +23,7 @@ STEADY = 3.0
 """Seconds for which clients must have been served without a halt to be counted as served."""
 
 LEAST = 10.0
-"""Seconds that a fault lasts at least: some are felt late."""
+"""Seconds that a fault lasts at least, and before which nobody is believed to be whole after it: some are felt late."""
 
 BEFORE = 60.0
 """Seconds that the probes may take until they are served, before the drill."""
@@ -146,12 +146,12 @@ def run(world: World, site: Site, drill: Drill) -> Result:
         world.say(f"{drill.service}: {drill.fault.name} of {aim.label}")
         begun = True
         marks = Marks(world.begin(drill, aim, drill.seconds + MARGIN))
-        _hold(world, drill, marks)
         if drill.fault.lasts:
+            _hold(world, drill, marks)
             world.say("  ended; waiting until the site is whole")
             world.end(drill, aim)
             marks.heal = world.wall()
-        marks.whole = _await_whole(world, drill)
+        marks.whole = _await_whole(world, drill, marks.fault + LEAST)
         world.pause(STEADY)
         probes = world.verdict()
     finally:
@@ -193,8 +193,11 @@ def _hold(world: World, drill: Drill, marks: Marks) -> None:
         world.say(f"  still out after {drill.seconds:g} s: {', '.join(waiting)}")
 
 
-def _await_whole(world: World, drill: Drill) -> float | None:
-    """Wait until the site is whole and its clients are served; since when it was seen whole, None where it is not."""
+def _await_whole(world: World, drill: Drill, earliest: float) -> float | None:
+    """Wait until the site is whole and its clients are served, and do not believe it before the earliest moment.
+
+    Returns: since when it was seen whole; None where it is not within the drill's patience.
+    """
     deadline = world.wall() + drill.patience
     since = None
     while world.wall() < deadline:
@@ -202,7 +205,7 @@ def _await_whole(world: World, drill: Drill) -> float | None:
             since = None
         else:
             since = since or world.wall()
-            if not _unserved(world):
+            if world.wall() > earliest and not _unserved(world):
                 return since
         world.pause(PAUSE)
     return None

@@ -25,9 +25,9 @@ HEIGHT = 40
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1c20; --soft: #5c636e; --line: #d9dde3; --strip: #f3f5f8;
-  --ok: #2f7ebc; --failed: #c8402f; --fault: #c8402f; --back: #2f7ebc; --heal: #7a5fb0; --whole: #2d8a57; }
+  --ok: #2f7ebc; --failed: #c8402f; --fault: #c8402f; --back: #b26a00; --heal: #7a5fb0; --whole: #2d8a57; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15171b; --ink: #e6e8ec; --soft: #9aa3b0; --line: #343a44;
-  --strip: #1e2228; --ok: #5aa9e6; --failed: #f0705e; --fault: #f0705e; --back: #5aa9e6; --heal: #b49ae0;
+  --strip: #1e2228; --ok: #5aa9e6; --failed: #f0705e; --fault: #f0705e; --back: #f2b04a; --heal: #b49ae0;
   --whole: #5cc08a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 70rem; padding: 1.5rem 1rem 3rem; background: var(--paper); color: var(--ink);
@@ -193,13 +193,15 @@ def _axis(first: float, last: float) -> str:
 
 
 def _outages(result: Result) -> str:
-    if not result.gaps:
-        return "<h2>Outages</h2><p>None of more than 0.2 s.</p>"
+    """What was out from the fault on; before it there should be nothing, and what there is is the machine's own."""
+    before = [gap.seconds for gap in result.gaps if gap not in result.after]
+    noise = f"<p>Before the fault: {len(before)}, of {max(before):.2f} s at most.</p>" if before else ""
     rows = [
-        [gap.target, WORDS.get(gap.op, gap.op), f"{gap.at:+.2f} s", f"{gap.seconds:.2f} s"] for gap in result.gaps
+        [gap.target, WORDS.get(gap.op, gap.op), f"{round(gap.at, 2) + 0:+.2f} s", f"{gap.seconds:.2f} s"]
+        for gap in result.after
     ]
-    head = ["of", "kind", "from", "for"]
-    return f"<h2>Outages of more than 0.2 s</h2>{_table(head, rows, numbers=2)}"
+    found = _table(["of", "kind", "from", "for"], rows, numbers=2) if rows else "<p>None.</p>"
+    return f"<h2>Outages of more than 0.2 s</h2>{found}{noise}"
 
 
 def _counts(result: Result) -> str:

@@ -15,9 +15,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refu
 STEP = 0.1
 """Seconds of one bar in the picture, as the probes count them."""
 
-EARLY = 0.5
-"""An outage that began so many seconds before the fault's mark may be its work: hosts' clocks differ a little."""
-
 GOALS: dict[str, tuple[float, float]] = {"edge": (0.5, 1.0), "etcd": (3.0, 3.0), "postgres": (29.0, 6.0)}
 """By service, the seconds in which clients are served again after a fault, and after one that ends processes alone."""
 
@@ -33,6 +30,11 @@ class Gap:
     op: str
     at: float
     seconds: float
+
+    @property
+    def since_fault(self) -> bool:
+        """Whether it had not ended before the fault."""
+        return self.at + self.seconds > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ class Result:
     duplicated: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
+    def after(self) -> list[Gap]:
+        """The gaps that the fault may have to do with."""
+        return [gap for gap in self.gaps if gap.since_fault]
+
+    @property
     def outage(self) -> float:
         """The longest outage of the operation that counts."""
         return self.rto.get(ASKED.get(self.service, "write"), 0.0)
@@ -118,13 +125,14 @@ class Result:
     def sentence(self) -> str:
         """All that counts in one line."""
         words = {"write": "writes", "read": "reads", "knock": "the VIP"}
-        out = ", ".join(f"{words.get(op, op)} out {seconds:.2f} s" for op, seconds in self.rto.items())
-        whole = "not whole again" if self.whole is None else f"whole again {self.redundant_after:g} s after the end"
-        stale = f", {self.stale} of {self.reads} reads stale" if self.stale else ""
-        return (
-            f"{self.service}, {self.fault} of {self.label}: {out or 'no outage'}, {_number(self.lost)} of"
-            f" {self.acknowledged} lost, {_number(self.duplicated)} duplicated{stale}; {whole}: {self.verdict}"
-        )
+        said = [f"{words.get(op, op)} out {seconds:.2f} s" for op, seconds in self.rto.items()]
+        if self.acknowledged:
+            said.append(f"{_number(self.lost)} of {self.acknowledged} lost, {_number(self.duplicated)} duplicated")
+        if self.stale:
+            said.append(f"{self.stale} of {self.reads} reads stale")
+        after = "after its end" if self.heal else "after it"
+        said.append("not whole again" if self.whole is None else f"whole {self.redundant_after:g} s {after}")
+        return f"{self.service}, {self.fault} of {self.label}: {', '.join(said)}: {self.verdict}"
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept in result.json."""
@@ -169,10 +177,11 @@ def conclude(
             behind = max(behind, said["behind"])
             lost |= {target: tuple(said["lost"])} if said["lost"] else {}
             duplicated |= {target: tuple(said["duplicated"])} if said["duplicated"] else {}
-    after = [gap for gap in gaps if gap.at + gap.seconds > 0 and gap.at > -EARLY - gap.seconds]
+    after = [gap for gap in gaps if gap.since_fault]
     rto = {
         op: max((gap.seconds for gap in after if gap.op == op), default=0.0)
-        for op in dict.fromkeys(row.op for row in rows)
+        for op in OPS
+        if any(row.op == op for row in rows)
     }
     asked = ASKED.get(str(drill["service"]), "write")
     worst = max((gap for gap in after if gap.op == asked), key=lambda gap: gap.seconds, default=None)
@@ -195,6 +204,7 @@ def conclude(
     )
 
 
+OPS = ("write", "read", "knock")
 SUMS = ("acknowledged", "failed", "reads", "reads_failed", "stale", "unacknowledged_but_there")
 
 

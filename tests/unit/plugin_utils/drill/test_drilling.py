@@ -126,8 +126,14 @@ def test_a_fault_is_ended_at_its_time_even_if_clients_are_still_out() -> None:
 def test_what_ends_by_itself_has_no_end() -> None:
     result = drilling.run(World(out=3, heals=8), site(), drill("kill"))
     assert result.heal is None
-    assert result.redundant_after == pytest.approx(12, abs=3)
+    assert result.redundant_after == pytest.approx(9, abs=2)
     assert result.goal == 6.0
+
+
+def test_nobody_is_believed_to_be_whole_before_the_fault_was_felt() -> None:
+    world = World(out=0, heals=0)
+    drilling.run(world, site(), drill("kill"))
+    assert world.now - (world.fault or 0) > drilling.LEAST
 
 
 def test_a_site_that_does_not_come_back_is_told() -> None:

@@ -119,7 +119,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing_else() -> None:
-    gaps = {"write": [{"t": 510.0, "seconds": 22.5}], "read": []}
+    gaps = {"write": [{"t": 510.0, "seconds": 22.5}], "read": [{"t": 501.0, "seconds": 0.4}]}
     result = concluded(a=said(gaps=gaps, errors={"write": {"<b>&": 1}}), b=said())
     page = render(result)
     reader = Reader()
@@ -129,6 +129,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "@import" not in page
     assert "&lt;b&gt;&amp;" in page
     assert page.count("<svg") == 4
+    assert "Before the fault: 1, of 0.40 s at most." in page
     for words in ("served again, +22.5 s", "fault ended, +30.0 s", "whole again, +41.3 s", "22.50 s", "Passed: "):
         assert words in page
 
