@@ -18,8 +18,8 @@ demo: ## boot nine hosts in three racks and run site.yml against them
 test: ## everything that continuous integration runs
 	@tools/suite test
 
-test-long: ## what takes long: the demo site broken in many ways, settings that no member can start with
-	@tools/suite site long
+test-long: ## what takes long: the demo site broken in many ways, all drills' tests, settings that no member can start with
+	@tools/suite site drills long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@

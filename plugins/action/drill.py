@@ -114,21 +114,28 @@ class ActionModule(ActionBase):
             raise Refusal("RS-105", "It was not confirmed.")
 
     def _run(self, world: _Hosts, drills: Sequence[Drill], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Do the drills; the task fails where one lost something or left the site broken, and goes no further."""
+        """Do the drills, and go no further after one that could not be done, lost something or left the site broken."""
         results: list[Result] = []
-        folders = []
-        for drill in drilling.distinct(world.site, drills, drilling.look(world)):
-            if results:
-                world.say(f"  next in {given['settle']:g} s")
-                world.pause(given["settle"])
-            results.append(drilling.run(world, world.site, drill))
-            folders.append(_keep(world.live.inventory / ".rackspread/drills", results[-1]))
-            world.say(f"  {folders[-1]}/index.html")
-            if results[-1].verdict == "failed":
-                break
-        self._display.display(f"\n{table(results)}")
-        answer: dict[str, Any] = {
-            "changed": True,
+        folders: list[Path] = []
+        wrong: Refusal | None = None
+        try:
+            for drill in drilling.distinct(world.site, drills, drilling.look(world)):
+                if results:
+                    world.say(f"  next in {given['settle']:g} s")
+                    world.pause(given["settle"])
+                results.append(drilling.run(world, world.site, drill))
+                folders.append(_keep(world.live.inventory / ".rackspread/drills", results[-1]))
+                world.say(f"  {folders[-1]}/index.html")
+                if wrong := problem(results[-1], str(folders[-1])):
+                    break
+        except Refusal as refusal:
+            wrong = refusal
+        if results:
+            self._display.display(f"\n{table(results)}")
+        return {
+            "changed": bool(results),
+            "failed": wrong is not None,
+            "msg": str(wrong or f"{len(results)} drills, nothing lost"),
             "folders": list(map(str, folders)),
             "table": table(results),
             "results": [
@@ -136,9 +143,6 @@ class ActionModule(ActionBase):
                 for each in results
             ],
         }
-        if results and (wrong := problem(results[-1], str(folders[-1]))):
-            answer |= {"failed": True, "msg": str(wrong)}
-        return answer
 
 
 class _Hosts:

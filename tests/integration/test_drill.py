@@ -107,7 +107,7 @@ def kill_in_the_middle(output: Path, marker: Callable[[], object], **variables: 
         run.wait()
 
 
-@pytest.mark.parametrize("fault", ["freeze", "blackhole"])
+@pytest.mark.parametrize("fault", ["freeze", pytest.param("blackhole", marks=pytest.mark.long)])
 def test_a_controller_killed_in_mid_drill_leaves_no_fault_behind(fault: str, tmp_path: Path) -> None:
     live.await_whole()
     host = live.members("postgres_shard")["postgres_shard1"][0]["host"]
