@@ -54,7 +54,7 @@ options:
     type: float
     default: 40
   settings:
-    description: What faults can be told; the options of M(rackspread.ha.drill_fault#module) under C(settings).
+    description: What faults can be told; the options of M(rackspread.ha.drill_fault) under C(settings).
     type: dict
     default: {}
   allowed:
