@@ -90,6 +90,27 @@ def test_a_leader_is_killed(told: Tell) -> None:
     assert live.ailments() == []
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("service", ["etcd", "edge", "postgres"])
+@pytest.mark.parametrize("fault", ["freeze", "blackhole", "gray", "reboot", "full_disk", "host_loss"])
+def test_every_fault_is_felt_or_borne_and_ends(service: str, fault: str, told: Tell) -> None:
+    live.await_whole()
+    target = "leader" if (service, fault) != ("edge", "full_disk") else "host"
+    run = drill(**YES, drill_service=service, drill_target=target, drill_fault=fault, drill_seconds=40)
+    assert run.code == 0, run.output[-8000:]
+    (result,) = live.results(run)
+    told(f"{fault} of {result['label']}: {result['rto']}, whole {result['redundant_after']} s after")
+    assert (result["lost"], result["duplicated"]) == ({}, {})
+    assert not [host for host in result["hosts"] if going_on(host)]
+
+
+@pytest.mark.long
+def test_a_disk_that_is_slow_can_not_be_made_where_the_kernel_has_no_controller_for_it() -> None:
+    controllers = live.root("r1h1", "cat /sys/fs/cgroup/cgroup.controllers")
+    run = drill(check=True, drill_target="leader", drill_fault="slow_disk")
+    assert ("RS-103" in run.output) is ("io" not in controllers.split())
+
+
 def kill_in_the_middle(output: Path, marker: Callable[[], object], **variables: object) -> None:
     """Begin a drill, and kill its controller with all its workers once something has come true."""
     options = ["--extra-vars", json.dumps({**YES, **variables})]

@@ -194,8 +194,8 @@ def _axis(first: float, last: float) -> str:
 
 def _outages(result: Result) -> str:
     """What was out from the fault on; before it there should be nothing, and what there is is the machine's own."""
-    before = [gap.seconds for gap in result.gaps if gap not in result.after]
-    noise = f"<p>Before the fault: {len(before)}, of {max(before):.2f} s at most.</p>" if before else ""
+    before = len(result.gaps) - len(result.after)
+    noise = f"<p>Before the fault: {before}, of {result.noise:.2f} s at most.</p>" if before else ""
     rows = [
         [gap.target, WORDS.get(gap.op, gap.op), f"{round(gap.at, 2) + 0:+.2f} s", f"{gap.seconds:.2f} s"]
         for gap in result.after

@@ -106,6 +106,11 @@ class Result:
         return [gap for gap in self.gaps if gap.since_fault]
 
     @property
+    def noise(self) -> float:
+        """The longest gap before the fault: what is not much longer than that says nothing of the site."""
+        return max((gap.seconds for gap in self.gaps if not gap.since_fault), default=0.0)
+
+    @property
     def outage(self) -> float:
         """The longest outage of the operation that counts."""
         return self.rto.get(ASKED.get(self.service, "write"), 0.0)
@@ -132,11 +137,14 @@ class Result:
             said.append(f"{self.stale} of {self.reads} reads stale")
         after = "after its end" if self.heal else "after it"
         said.append("not whole again" if self.whole is None else f"whole {self.redundant_after:g} s {after}")
+        if self.noise:
+            said.append(f"out {self.noise:.2f} s before the fault already")
         return f"{self.service}, {self.fault} of {self.label}: {', '.join(said)}: {self.verdict}"
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept in result.json."""
-        derived = {"outage": self.outage, "redundant_after": self.redundant_after, "verdict": self.verdict}
+        names = ("outage", "noise", "redundant_after", "verdict")
+        derived = {name: getattr(self, name) for name in names}
         return {"version": 1, **asdict(self), **derived}
 
 

@@ -50,6 +50,7 @@ def test_times_are_laid_on_one_line_from_the_fault_on() -> None:
     found = concluded(a=said(gaps={"write": writes, "read": [{"t": 501.0, "seconds": 1}]}))
     assert found.gaps == (Gap("a", "read", -9.0, 1), Gap("a", "write", 0.0, 22.5), Gap("a", "write", 31.0, 0.4))
     assert found.rto == {"write": 22.5, "read": 0.0}, "what was before the fault is not its work"
+    assert (found.noise, "out 1.00 s before the fault already" in found.sentence()) == (1.0, True)
     assert (found.back, found.heal, found.whole, found.redundant_after) == (22.5, 30.0, 41.26, 11.3)
     assert [(row.target, row.op, row.at) for row in found.rows] == [("a", "write", -10.0), ("a", "read", -10.0)]
     assert found.verdict == "passed"
