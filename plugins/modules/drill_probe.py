@@ -18,7 +18,7 @@ options:
   operation:
     description: >-
       V(start) puts the programs in place and runs them, V(state) tells what they are served right now, V(verify) ends
-      them and reads back what was acknowledged, V(drop) ends them and leaves nothing.
+      them and reads back what was acknowledged, V(drop) ends all that are there and leaves nothing of them.
     type: str
     choices: [start, state, verify, drop]
     required: true
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 - name: End whatever probe runs on this host
   rackspread.ha.drill_probe:
     operation: drop
-    probes: {edge: {}, etcd: {}, postgres: {}}
+    probes: {}
 """
 
 RETURN = r"""
@@ -94,7 +94,6 @@ class Probe:
 
     def start(self, settings: dict, files: dict, seconds: float) -> None:
         """Put everything in place and run it."""
-        self.drop()
         os.makedirs(self.folder, mode=0o700)
         os.chmod(probing.FOLDER, 0o700)
         for name, text in {**files, probing.SETTINGS: json.dumps(settings)}.items():
@@ -139,6 +138,11 @@ class Probe:
         return ["/usr/bin/python3", program, verb, f"{self.folder}/{probing.SETTINGS}", self.log]
 
 
+def left() -> list:
+    """The probes that are here, those of a drill whose controller was lost among them."""
+    return os.listdir(probing.FOLDER) if os.path.isdir(probing.FOLDER) else []
+
+
 def merged(settings: dict, secrets: dict) -> dict:
     """The settings with the secrets in their places."""
     result = dict(settings)
@@ -168,10 +172,10 @@ def main() -> None:
             for probe in probes.values():
                 probe.stop()
             module.exit_json(changed=True, answers={service: probe.verify() for service, probe in probes.items()})
-        for service, probe in probes.items():
-            if operation == "drop":
-                probe.drop()
-            else:
+        for service in {*probes, *left()}:
+            Probe(service).drop()
+        if operation == "start":
+            for service, probe in probes.items():
                 asked = given["probes"][service]
                 settings = merged(asked["settings"], given["secrets"].get(service, {}))
                 probe.start(settings, asked["files"], given["seconds"])
