@@ -17,6 +17,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service, programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
+
 class LiveSite:
     """A planned site and what its hosts say of it.
 
