@@ -88,6 +88,7 @@ class Use:
 USES: dict[str, Use] = {
     "etcd": Use("etcd"),
     "postgres": Use("postgres", {"patroni/etcd": "etcd"}, published=True),
+    "redis": Use("redis", published=True),
     "edge": Use("haproxy", {"edge/postgres": "postgres"}, published=True),
 }
 """The services that have certificates. Each has an authority, and its members are clients of each other."""
