@@ -196,8 +196,6 @@ class Redis(Driver):
             wanted = (intent["slots"],) if intent.get("slots") else ()
             if own.slots and own.slots != wanted:
                 raise host.Failed(f"{self._name} has the slots {' '.join(own.slots)}, and its shard's are {wanted}")
-            if len(known) == 1 and fields(ask("CLUSTER", "INFO")).get("cluster_my_epoch") == "0":
-                ask("CLUSTER", "SET-CONFIG-EPOCH", self.group["index"])  # masters must not begin with the same one
             if wanted and not own.slots:
                 ask("CLUSTER", "ADDSLOTSRANGE", *wanted[0].split("-"))
             firsts = [
