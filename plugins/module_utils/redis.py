@@ -67,8 +67,8 @@ class Redis(Driver):
         followed = any(node.master == own.id for node in known)
         if not (own.slots or own.master or followed or master.shard == self.group.get("formed")):
             return Found(HALF_FORMED, detail=f"{self._folder} has no part in a cluster yet")
-        if self.settings["persistent"] and "appendonlydir" not in files:
-            # Started so it would be a master without keys, and its replicas would throw theirs away.
+        if own.slots and self.settings["persistent"] and "appendonlydir" not in files:
+            # Started so it would be a master without keys, and its replicas would throw theirs away (the unit refuses too).
             return Found(LEFTOVERS, detail=f"{self._folder} knows its cluster, and its keys are gone")
         return Found(DATA, master.shard)
 

@@ -536,7 +536,7 @@ class Convergence:
     def _say(self, name: str, deed: str) -> str:
         """Tell what is done to a group; where several programs serve it, to which of them, named as on the hosts."""
         program = self._service.name
-        line = f"{name}: {deed}" if name.startswith(f"{program}_") else f"{name}_{program}: {deed}"
+        line = f"{name}: {deed}" if name.startswith(program) else f"{name}_{program}: {deed}"
         self._world.say(line)
         return line
 

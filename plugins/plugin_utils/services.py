@@ -54,6 +54,7 @@ SERVICES: dict[str, Service] = {
         Service(
             "redis", gate="in_sync", joins="side_by_side", spans=True, form=60, start=600, join=3600, restart=600, spare=60
         ),
+        Service("redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
         Service("haproxy", gate="any_other", stateful=False, start=30, restart=30, spare=30),
         Service("keepalived", gate="any_other", stateful=False, start=30, restart=30, spare=30),
     )

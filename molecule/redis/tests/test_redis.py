@@ -326,6 +326,23 @@ def test_a_blank_disk_comes_back_in_its_place_and_nothing_is_formed_anew(
 
 
 @pytest.mark.usefixtures("intact")
+def test_a_master_whose_keys_are_gone_does_not_start(hosts: Any, converge: Converge) -> None:
+    client(hosts, "fill", "300")
+    host, shard = hosts["r1h1"], "redis_shard1"
+    folder = f"/srv/data/{shard}/redis"
+    # All in one breath, so that it would come back before anybody takes over.
+    host.check_output(f"systemctl stop {UNITS[shard]} && mv {folder}/appendonlydir /srv/data/aside")
+    assert host.run(f"systemctl start {UNITS[shard]}").rc != 0
+    assert "are gone, and it knows its cluster" in host.check_output(f"journalctl --no-pager --unit={UNITS[shard]} -n 30")
+    done = converge(check=False, **GOOD)
+    assert done.returncode != 0
+    assert "RS-063" in done.stdout
+    host.check_output(f"mv /srv/data/aside {folder}/appendonlydir")
+    assert f"{shard}: start (member 1" in converge(**GOOD).stdout
+    assert client(hosts, "read", "300") == 300
+
+
+@pytest.mark.usefixtures("intact")
 def test_a_node_that_knows_another_cluster_is_refused(hosts: Any, converge: Converge) -> None:
     shard, host = "redis_shard2", hosts["r3h1"]
     file = f"/srv/data/{shard}/redis/nodes.conf"

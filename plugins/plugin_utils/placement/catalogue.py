@@ -94,6 +94,7 @@ COMPONENTS: tuple[Component, ...] = (
     ),
     Component(
         "redis", "proxy", "proxies", 2, weight=128, optional=True, fronts=("redis_shard",),
+        roles=("redis_proxy",),
         ports=(Port("main", 17379), Port("admin", 17479), Port("front", 6379, published=True)),
     ),
     Component(
