@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from . import host as hosts
 from . import archives, image, machine, network, packages, volumes
+from . import host as hosts
 from .cgroup import Cgroup, drop_own_mount, own_cgroup
 from .definition import Definition, Host
 from .errors import LabError

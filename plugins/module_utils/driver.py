@@ -46,7 +46,7 @@ class Live:
         pending_restart: the daemon itself says that a setting waits for a restart.
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
-        unfinished: it runs half formed, and its daemon does not go on by itself: `form` or `join` has to be called again.
+        unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
     """
 

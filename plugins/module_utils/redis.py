@@ -61,14 +61,14 @@ class Redis(Driver):
         own = next((node for node in known if "myself" in node.flags), None)
         if own is None:
             if "appendonlydir" in files:
-                return Found(LEFTOVERS, detail=f"{self._folder} holds keys, and no nodes.conf that says of which cluster")
+                return Found(LEFTOVERS, detail=f"{self._folder} holds keys, and no nodes.conf to say of which cluster")
             return Found(HALF_FORMED, detail=f"{self._folder} knows no cluster yet")
         master = next((node for node in known if node.id == own.master), own)
         followed = any(node.master == own.id for node in known)
         if not (own.slots or own.master or followed or master.shard == self.group.get("formed")):
             return Found(HALF_FORMED, detail=f"{self._folder} has no part in a cluster yet")
         if own.slots and self.settings["persistent"] and "appendonlydir" not in files:
-            # Started so it would be a master without keys, and its replicas would throw theirs away (the unit refuses too).
+            # A master without keys has its replicas throw theirs away; the unit does not start it either.
             return Found(LEFTOVERS, detail=f"{self._folder} knows its cluster, and its keys are gone")
         return Found(DATA, master.shard)
 
@@ -154,9 +154,11 @@ class Redis(Driver):
         """Ids of the replicas that the own master streams to, and its own."""
         found = [self.member["id"]]
         for number in range(int(replication.get("connected_slaves", 0))):
-            facts = dict(fact.split("=", 1) for fact in replication.get(f"slave{number}", "").split(",") if "=" in fact)
+            told = replication.get(f"slave{number}", "").split(",")
+            facts = dict(fact.split("=", 1) for fact in told if "=" in fact)
             place = self._at(facts.get("ip", ""), int(facts.get("port", 0)))
-            if place and facts.get("state") == "online" and int(facts.get("lag", -1)) in range(self.settings["lag"] + 1):
+            heard = int(facts.get("lag", -1)) in range(self.settings["lag"] + 1)
+            if place and heard and facts.get("state") == "online":
                 found.append(place["id"])
         return sorted(found)
 
@@ -171,9 +173,8 @@ class Redis(Driver):
         return self._at(node.address, node.port)
 
     def _at(self, address: str, port: int) -> dict[str, Any] | None:
-        return next(
-            (each for each in self.group["members"] if (each["address"], each["ports"]["main"]) == (address, port)), None,
-        )
+        members = self.group["members"]
+        return next((each for each in members if (each["address"], each["ports"]["main"]) == (address, port)), None)
 
     def _strangers(self, known: list[Node]) -> list[str]:
         """The addresses of nodes that stand in no place. A node without one is what a lost member left."""
@@ -280,10 +281,8 @@ class Redis(Driver):
     def _forget(self, ask: Client, member: dict[str, Any]) -> None:
         """Have all nodes forget those that stood in a member's place before it, or in none."""
         where = (member["address"], member["ports"]["main"])
-        stale = {
-            node.id for node in nodes(ask("CLUSTER", "NODES"))
-            if "myself" not in node.flags and node.known and (where == (node.address, node.port) or "noaddr" in node.flags)
-        }
+        others = [node for node in nodes(ask("CLUSTER", "NODES")) if node.known and "myself" not in node.flags]
+        stale = {node.id for node in others if (node.address, node.port) == where or "noaddr" in node.flags}
         if not stale:
             return
         stale -= {self._id_of(member)}

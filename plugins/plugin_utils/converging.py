@@ -413,7 +413,7 @@ class Convergence:
                 sentence = f"{step.leader.host} did not hand over {step.shard}: {outcome.message}"
                 raise Refusal("RS-084", sentence, hosts=step.leader.host)
             self._look(self._groups)
-        self.report.unconverged.append(f"{reason}, and nobody can go home: the loss of that rack would stop the cluster.")
+        self.report.unconverged.append(f"{reason}, and nobody can go home: that rack's loss would stop the cluster.")
 
     def _comes_up(self, name: str, rolled: Observation, served: Iterable[int]) -> str:
         """Wait until the member serves with what it took, beside those that served before. Why not, or nothing."""

@@ -67,7 +67,8 @@ class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
-    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or None,
+    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or
+    None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
     """
 
@@ -259,8 +260,8 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
         return Decision(Action.REPAIR, _ids(missing), f"{_names(missing)} lost its data, all others are joined")
     if fresh:
         fresh = fresh if service.joins == "side_by_side" else fresh[:1]
-        state = "half formed" if any(seen.unfinished for seen in fresh) else "empty"
-        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} {state}, the group is formed")
+        what = "half formed" if any(seen.unfinished for seen in fresh) else "empty"
+        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} {what}, the group is formed")
     return Decision(Action.NOTHING, reason="all members are joined")
 
 

@@ -223,7 +223,9 @@ REFUSALS: dict[str, Row] = {
         "A shard of a cluster that can't be formed whole",
         "Its shards are formed together. Remove what keeps the others from it, then run again.",
     ),
-    "RS-072": Row("Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."),
+    "RS-072": Row(
+        "Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",

@@ -21,9 +21,9 @@ class Service:
         joins: how many empty members may join at a time: `one` after another, or all `side_by_side`.
         gate: what lets a member be spared. `quorum`: the others are a majority of the voters. `in_sync`: they have a
             leader, and all its copies are complete. `any_other`: another member serves.
-        spans: all groups of the service are one cluster, whose leaders elect: nothing of it is formed before all of it was
-            seen, none is spared while another one of them lacks a member in another rack, and leaders go back to where
-            the placement has them.
+        spans: all groups of the service are one cluster, whose leaders elect: nothing of it is formed before all of it
+            was seen, no member is spared while another rack lacks one, and leaders go back to where the placement has
+            them (spanning.py).
         form, start, join, restart: seconds until a member must be seen joined after that act.
         spare: seconds to wait for the gate to open before a member is touched.
     """
@@ -52,7 +52,7 @@ SERVICES: dict[str, Service] = {
         ),
         # A restart ends when the data is read again, and what was missed meanwhile, maybe all of it, is copied.
         Service(
-            "redis", gate="in_sync", joins="side_by_side", spans=True, form=60, start=600, join=3600, restart=600, spare=60
+            "redis", gate="in_sync", joins="side_by_side", spans=True, form=60, start=600, join=3600, restart=600
         ),
         Service("redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
         Service("haproxy", gate="any_other", stateful=False, start=30, restart=30, spare=30),

@@ -2,8 +2,8 @@
 
     client.py SETTINGS fill COUNT        writes as many keys; how many there are now, by shard
     client.py SETTINGS read COUNT        reads them from replicas; how many were right
-    client.py SETTINGS write SECONDS     writes to every shard ten times a second; by shard what was acknowledged and lost,
-                                         and the longest time without a success
+    client.py SETTINGS write SECONDS     writes to every shard ten times a second; by shard what was acknowledged and
+                                         lost, and the longest time without a success
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ J, E = "joined", "empty"
 
 
 def shard(home: int, *states: str, leader: int | None = None, racks: int = 3) -> list[Observation]:
-    """A shard with its home in a rack, a member a rack, in these states; led by `leader`, by its home where not given."""
+    """A shard with its home in a rack, a member a rack, in these states; led by its home, or by `leader`."""
     leads = home if leader is None else leader
     count = len(states)
     return [
