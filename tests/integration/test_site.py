@@ -144,7 +144,7 @@ def test_a_lock_is_not_rebuilt_without_the_secrets(clone: Path) -> None:
         (lambda services: services["postgres"].update(members=10), "RS-011"),
         (lambda services: services["edge"].update(vips=["10.0.0.1/24"]), "RS-014"),
         (lambda services: services["edge"].update(vips=["198.18.0.31/24"]), "RS-021"),
-        (lambda services: services.update(redis={}), "RS-023"),
+        (lambda services: services.update(mongodb={}), "RS-023"),
     ],
 )
 def test_a_spec_that_does_not_fit_the_site_is_refused_before_any_connection(
