@@ -47,9 +47,10 @@ def write(cluster: Any, seconds: float) -> dict[str, Any]:
 
 
 def main(settings: dict[str, Any], verb: str, number: str) -> Any:
+    patience = 1 if verb == "write" else 10
     nodes = [redis.cluster.ClusterNode(host, port) for host, port in settings.pop("nodes")]
     cluster = redis.RedisCluster(
-        startup_nodes=nodes, ssl=True, socket_timeout=1, socket_connect_timeout=1, decode_responses=True,
+        startup_nodes=nodes, ssl=True, socket_timeout=patience, socket_connect_timeout=patience, decode_responses=True,
         read_from_replicas=verb == "read", **settings,
     )
     if verb == "write":
