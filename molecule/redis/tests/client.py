@@ -2,8 +2,9 @@
 
     client.py SETTINGS fill COUNT        writes as many keys; how many there are now, by shard
     client.py SETTINGS read COUNT        reads them from replicas; how many were right
-    client.py SETTINGS write SECONDS     writes to every shard ten times a second; by shard what was acknowledged and
-                                         lost, and the longest time without a success
+    client.py SETTINGS write SECONDS     writes to every shard ten times a second, for so long or until there is a file
+                                         /root/stop; by shard what was acknowledged and lost, and the longest time
+                                         without a success
 """
 
 from __future__ import annotations
@@ -13,14 +14,29 @@ import json
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import redis
+
+STOP = Path("/root/stop")
 
 
 def tag(first: int, last: int) -> str:
     """A hash tag whose slot lies in this range."""
     return next(str(n) for n in range(100000) if first <= redis.crc.key_slot(str(n).encode()) <= last)
+
+
+def there(cluster: Any, key: str, seconds: float = 60) -> bool:
+    """Whether there is a key, by whoever answers for it in the end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return bool(cluster.exists(key))
+        except (redis.RedisError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def write(cluster: Any, seconds: float) -> dict[str, Any]:
@@ -32,7 +48,7 @@ def write(cluster: Any, seconds: float) -> dict[str, Any]:
     longest = Counter(dict.fromkeys(tags, 0.0))
     end = time.monotonic() + seconds
     number = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and not STOP.exists():
         number += 1
         for n, each in tags.items():
             with contextlib.suppress(redis.RedisError, OSError):
@@ -42,7 +58,7 @@ def write(cluster: Any, seconds: float) -> dict[str, Any]:
                 last[n] = time.monotonic()
         time.sleep(0.1)
     longest = {n: round(max(longest[n], time.monotonic() - last[n]), 2) for n in tags}
-    lost = {n: [k for k in acknowledged[n] if cluster.get(f"{{{tags[n]}}}:{run}:{k}") is None] for n in tags}
+    lost = {n: [k for k in acknowledged[n] if not there(cluster, f"{{{tags[n]}}}:{run}:{k}")] for n in tags}
     return {"acknowledged": {n: len(those) for n, those in acknowledged.items()}, "lost": lost, "longest": longest}
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.host import Failed
 from ansible_collections.rackspread.ha.plugins.modules import archive
+
+
+Have = Callable[..., Path]
 
 
 def packed(*names: str) -> bytes:
@@ -24,7 +28,7 @@ def packed(*names: str) -> bytes:
 
 
 @pytest.fixture
-def have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Have:
     """Has what the bytes are; answers its folder."""
     lock = archive.flock
     monkeypatch.setattr(archive, "flock", lambda _path, timeout: lock(str(tmp_path / "lock"), timeout))
@@ -42,31 +46,31 @@ def have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_a_program_is_put_under_its_name(have) -> None:
+def test_a_program_is_put_under_its_name(have: Have) -> None:
     folder = have(b"#!/bin/sh\n")
     assert (folder / "thing").read_bytes() == b"#!/bin/sh\n"
     assert (folder / "thing").stat().st_mode & 0o777 == 0o755
 
 
-def test_the_one_top_folder_of_an_archive_is_left_out(have) -> None:
+def test_the_one_top_folder_of_an_archive_is_left_out(have: Have) -> None:
     folder = have(packed("thing-4.1/bin/run", "thing-4.1/libs/a.jar"))
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
         "bin/run", "libs/a.jar",
     ]  # fmt: skip
 
 
-def test_an_archive_without_one_is_taken_as_it_is(have) -> None:
+def test_an_archive_without_one_is_taken_as_it_is(have: Have) -> None:
     assert {path.name for path in have(packed("run", "libs/a.jar")).iterdir()} == {"run", "libs"}
 
 
-def test_another_checksum_leaves_nothing(have, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="has the SHA-256 .*, and 0000"):
+def test_another_checksum_leaves_nothing(have: Have, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"has the SHA-256 .*, and 0000"):
         have(b"something else", "0" * 64)
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_what_is_not_there_is_told(have, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "as_uri", lambda _self: (tmp_path / "missing").absolute().__str__().join(["file://", ""]))
+def test_what_is_not_there_is_told(have: Have, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "as_uri", lambda _self: f"file://{tmp_path}/missing")
     with pytest.raises(Failed, match="thing can't be had from file:///"):
         have(b"")
     assert list((tmp_path / "root").iterdir()) == []
