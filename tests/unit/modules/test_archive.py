@@ -12,7 +12,6 @@ import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.host import Failed
 from ansible_collections.rackspread.ha.plugins.modules import archive
 
-
 Have = Callable[..., Path]
 
 
