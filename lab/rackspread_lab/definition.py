@@ -150,6 +150,6 @@ class Definition:
 
 def check_name(name: str) -> str:
     """Return a lab's name if it can be one; it becomes part of namespaces, folders and socket paths."""
-    if not re.fullmatch("[a-z][a-z0-9_-]{0,23}", name):
-        raise UsageError(f"a lab's name is 1 to 24 small letters, digits, dashes and underscores, not {name!r}.")
+    if not re.fullmatch("[a-z][a-z0-9-]{0,23}", name):
+        raise UsageError(f"a lab's name is 1 to 24 small letters, digits and dashes, not {name!r}.")
     return name

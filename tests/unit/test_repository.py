@@ -97,7 +97,7 @@ def test_a_role_is_described_specified_and_tested(role: str) -> None:
     assert not [file for file in wanted if not (ROOT / file).exists()]
     assert under(f"molecule/{role}/tests", suffix=".py")
     lab = tomllib.loads((ROOT / f"molecule/{role}/lab.toml").read_text())
-    assert (lab["name"], lab["inventory"]) == (f"molecule-{role}", "inventory")
+    assert (lab["name"], lab["inventory"]) == (f"molecule-{role.replace('_', '-')}", "inventory")
     assert f'molecule("{role}")' in text_files()["tools/suite"], "the scenario is no part of `make test`"
 
 

@@ -344,7 +344,7 @@ def test_a_master_whose_keys_are_gone_does_not_start(hosts: Any, converge: Conve
     assert done.returncode != 0
     assert "RS-063" in done.stdout
     host.check_output(f"mv /srv/data/aside {folder}/appendonlydir")
-    assert f"{shard}: start (member 1" in converge(**GOOD).stdout
+    until(lambda: whole(hosts), "with its keys back it starts, and is in sync")
     assert client(hosts, "read", "300") == 300
 
 
