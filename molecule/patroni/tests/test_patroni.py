@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from putting import put
+from transient import unit_name
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
