@@ -22,7 +22,7 @@ from . import host
 UNIT = "rackspread-drill"
 FOLDER = "/run/rackspread/drill"
 BEGUN = f"{FOLDER}/begun"
-"""A file that the fault's own script makes once it has broken what it should."""
+"""A file that the fault's own script makes once it has broken what it should, and that is gone with one that lasts."""
 TABLE = "netdev rackspread_drill"
 MIB = 1 << 20
 
@@ -160,9 +160,9 @@ def begin(fault: str, aim: Aim, seconds: float, at: float) -> float:
     script = check(fault, aim)
     host.remove(BEGUN)
     wait = max(0.0, at - time.time())
-    hold = ("exec sleep infinity",) if script.holds else ()
+    hold, gone = (("exec sleep infinity",), (f"rm -f {BEGUN}",)) if script.holds else ((), ())
     lines = ("set -e", f"sleep {wait:.3f}", *script.begin, f": >{BEGUN}", *hold)
-    for name, those in (("begin", lines), ("end", script.end)):
+    for name, those in (("begin", lines), ("end", (*script.end, *gone))):
         host.write_atomic(f"{FOLDER}/{name}", "\n".join([*those, ""]), mode=0o700)
     host.run([
         "systemd-run", "--quiet", "--collect", f"--unit={UNIT}", f"--property=RuntimeMaxSec={wait + seconds:.1f}",
