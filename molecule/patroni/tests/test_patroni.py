@@ -70,7 +70,10 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
     put(client, "/root/probe.json", json.dumps(settings))
     client.check_output("rm -f /root/probe.jsonl")
     probe = "/usr/bin/python3 /root/postgres.py"
-    client.check_output(f"systemd-run --quiet --unit=probe {probe} run /root/probe.json /root/probe.jsonl")
+    unit = unit_name("probe")
+    client.check_output(
+        f"systemd-run --quiet --collect --unit={unit} {probe} run /root/probe.json /root/probe.jsonl"
+    )
     seen: dict[str, Any] = {}
     try:
         until(lambda: client.run("grep -q '\"write\".*\"ok\": true' /root/probe.jsonl").rc == 0, "the first write")
