@@ -79,7 +79,7 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
         until(lambda: client.run("grep -q '\"write\".*\"ok\": true' /root/probe.jsonl").rc == 0, "the first write")
         yield seen
     finally:
-        client.run("systemctl stop probe")
+        client.run(f"systemctl stop {unit}")
     seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout)["targets"])
 
 
