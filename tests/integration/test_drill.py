@@ -93,6 +93,8 @@ def test_a_leader_is_killed(told: Tell) -> None:
     assert (result["lost"], result["duplicated"]) == ({}, {})
     assert result["rto"]["write"] <= 30
     assert live.ailments() == []
+    again = live.play("site.yml")
+    assert (again.code, again.changed) == (0, {}), again.output[-6000:]
 
 
 @pytest.mark.long
