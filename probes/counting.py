@@ -161,7 +161,9 @@ def run(connect: Connect, settings: Settings, output: Path, seconds: float | Non
         ]
         for thread in threads:
             thread.start()
-        ended.wait(seconds)
+        until = time.monotonic() + seconds if seconds else float("inf")
+        while not ended.wait(0.2) and time.monotonic() < until:
+            pass  # awake often: only this thread runs the handlers of signals
         ended.set()
         for thread in threads:
             thread.join()

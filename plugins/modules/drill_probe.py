@@ -79,7 +79,8 @@ from ansible_collections.rackspread.ha.plugins.module_utils import host, probing
 VERIFY_SECONDS = 200
 HARDENED = (
     "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes",
-    "PrivateDevices=yes", "RestrictSUIDSGID=yes", "Environment=PYTHONDONTWRITEBYTECODE=1",
+    "PrivateDevices=yes", "RestrictSUIDSGID=yes", "Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1",
+    "TimeoutStopSec=15", "TimeoutStopFailureMode=abort", "LimitCORE=0",  # one that hangs tells where, in the journal
 )  # fmt: skip
 
 

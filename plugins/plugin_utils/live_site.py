@@ -17,9 +17,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service, programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
-LOOK_SECONDS = 20
-"""A look that takes longer is as good as none: it is repeated anyway."""
-
 
 class LiveSite:
     """A planned site and what its hosts say of it.
@@ -40,7 +37,7 @@ class LiveSite:
     def stand(self) -> Standing:
         """Look at every member, all at once."""
         lock = locks.read(locks.path_for(self.inventory))
-        seen = look(self._remote.run, self.asked, lock, LOOK_SECONDS)
+        seen = look(self._remote.run, self.asked, lock)
         return Standing.of(self.topology["groups"], seen, lock, len(self._vips))
 
     def _rows(self) -> list[Asked]:

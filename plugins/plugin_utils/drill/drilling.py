@@ -25,6 +25,9 @@ STEADY = 3.0
 LEAST = 10.0
 """Seconds that a fault lasts at least, and before which nobody is believed to be whole after it: some are felt late."""
 
+LOOKS = 4
+"""How often a site is looked at before it is called not whole."""
+
 BEFORE = 60.0
 """Seconds that the probes may take until they are served, before the drill."""
 
@@ -98,8 +101,13 @@ def fault_named(name: str) -> Fault:
 
 
 def look(world: World) -> Standing:
-    """Look at the site. Raises Refusal RS-102 where it is not whole."""
+    """Look at the site, again where it is not whole: a hiccup is no reason. Raises Refusal RS-102 if it stays so."""
     standing = world.stand()
+    for _again in range(LOOKS - 1):
+        if not standing.ailments():
+            break
+        world.pause(STEADY)
+        standing = world.stand()
     if ailments := standing.ailments():
         raise Refusal("RS-102", f"The site is not whole: {'; '.join(ailments)}")
     return standing
