@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 IN_ENV = bin=$$(tools/env) && PATH="$$bin:$$PATH"
 
-.PHONY: help env demo test test-long lint unit sanity collection lab molecule drill clean
+.PHONY: help env demo test test-long lint unit sanity collection lab bench oracle molecule drill clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,11 +18,17 @@ demo: ## boot nine hosts in three racks and run site.yml against them
 test: ## everything that continuous integration runs
 	@tools/suite test
 
-test-long: ## what takes long: the demo site broken in many ways, settings that no member can start with
-	@tools/suite site long
+test-long: ## what takes long: first runs killed at six points, settings that no member can start with
+	@tools/suite killed long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@
+
+bench: ## time the placement engine: make bench, or make bench WITH=inventory
+	@$(IN_ENV) tools/bench $(WITH)
+
+oracle: ## the placement engine against an independent solver, on thousands of sites: make oracle COUNT=20000 FROM=0
+	@$(IN_ENV) RACKSPREAD_ORACLE=$(or $(COUNT),5000) RACKSPREAD_ORACLE_FROM=$(or $(FROM),0) pytest tests/unit/placement/test_oracle.py
 
 molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
 	@tools/suite molecule$(if $(ROLE),:$(ROLE))

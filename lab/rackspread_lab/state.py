@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from .cgroup import Cgroup
@@ -147,12 +147,20 @@ class Lab:
 
     @classmethod
     def load(cls, name: str) -> Lab | None:
-        """Return the lab of that name as it was written down, or None."""
+        """Return the lab of that name as it was written down, or None.
+
+        Another checkout may have made it: what this one does not know is left out.
+        """
         try:
             content = json.loads((RUN / name / "lab.json").read_text())
         except FileNotFoundError:
             return None
-        return cls(Definition(**content.pop("definition")), Path(content.pop("cache")), **content)
+        known = {each.name for each in fields(Definition)}
+        definition = {key: value for key, value in content["definition"].items() if key in known}
+        return cls(
+            Definition(**definition), Path(content["cache"]),
+            complete=content["complete"], boot=content["boot"], image=content["image"],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

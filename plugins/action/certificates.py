@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import pki, state
+from ansible_collections.rackspread.ha.plugins.plugin_utils import files, pki, state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.certificates import (
     Entry,
     Held,
@@ -93,7 +93,7 @@ class ActionModule(ActionBase):
             return []
         if self._task.check_mode:
             return pki.ensure_ca(inventory, services, {}, site, dry=True)
-        with state.exclusive(state.folder(inventory) / "pki"):
+        with files.exclusive(state.folder(inventory) / "pki"):
             missing = [service for service in services if pki.load(inventory, service) is None]
             if not missing:
                 return []

@@ -12,6 +12,12 @@ author: rackspread founders (@rackspread)
 description:
   - Places replica groups so that no two members of a group share a host and as few as possible share a rack, with
     the load even and the preferred leaders rotated over racks.
+  - No other placement has fewer members of a group in one rack, loads that are more even, or leaders that are more even
+    with such loads. The order of the input is no matter.
+  - What stands in O(previous) stays there, so keep the answer and give it back. Moves are made only where
+    O(rebalance) asks for them.
+  - Fails where the groups can't be placed, and says which racks are short of what and the smallest change that would
+    do.
   - For inventories of your own; the inventory plugin P(rackspread.ha.placement#inventory) uses the same engine.
   - All parameters are given by name.
 options:
@@ -44,6 +50,14 @@ options:
     description:
       - The most members that a host takes, a number for all or a mapping of host to number. Unbounded where not given.
     type: raw
+  rebalance:
+    description:
+      - Whether what stands in O(previous) may move, so that load and leaders are as even as if all were placed anew.
+    type: bool
+    default: false
+  moves:
+    description: With O(rebalance), the most members that move. All that it takes where it is not given.
+    type: int
   name:
     description: What the groups are called, before their number.
     type: str
@@ -58,6 +72,18 @@ EXAMPLES = r"""
 - name: Place a fourth group and leave the others where they are
   ansible.builtin.set_fact:
     redis_groups: "{{ groups | rackspread.ha.rack_spread(hosts='redis', groups=4, members=3, previous=redis_groups) }}"
+
+- name: Keep the answer in a file, and after a host was lost give its members, and no others, another place
+  ansible.builtin.copy:
+    content: "{{ groups | rackspread.ha.rack_spread(groups=4, members=3, previous=before) | to_nice_yaml }}"
+    dest: placement.yml
+    mode: "0644"
+  vars:
+    before: "{{ lookup('ansible.builtin.file', 'placement.yml') | from_yaml }}"
+
+- name: Show what ten moves would bring after hosts were added
+  ansible.builtin.debug:
+    msg: "{{ groups | rackspread.ha.rack_spread(groups=4, members=3, previous=before, rebalance=true, moves=10) }}"
 """
 
 RETURN = r"""

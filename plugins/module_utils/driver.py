@@ -197,8 +197,8 @@ class Driver:
 
     def _systemctl(self, verb: str) -> None:
         unit = f"{self.instance.unit}.service"
-        if verb != "reload" and host.unit(self.instance.unit).broken:
-            host.systemctl("reset-failed", unit)
+        if verb != "reload":
+            host.make_startable(self.instance.unit)
         try:
             host.systemctl(verb, unit, timeout=self.start_seconds)
         except host.Failed as error:

@@ -246,8 +246,7 @@ class Etcd(Driver):
     def start(self) -> None:
         """Start the unit and wait until it stays; ready it is only with a majority, which is not waited for."""
         unit = self.instance.unit
-        if host.unit(unit).broken:
-            host.systemctl("reset-failed", f"{unit}.service")
+        host.make_startable(unit)
         host.systemctl("start", "--no-block", f"{unit}.service")
         deadline = time.monotonic() + self.start_seconds
         pid, since = 0, 0.0

@@ -193,6 +193,20 @@ def systemctl(*words: str, timeout: float = 90) -> None:
     run(["systemctl", *words], timeout=timeout)
 
 
+def make_startable(name: str) -> None:
+    """Have systemd forget that a service failed, and end what it does about that by itself.
+
+    A start that is asked for while systemd makes one of its own is taken for the same one, and fails with it: where a
+    guard refuses a start again and again, that would be the fate of the one for which a run has removed the reason.
+    """
+    seen = unit(name)
+    if seen.sub.startswith("auto-restart") or seen.sub == "start-pre":
+        systemctl("stop", f"{name}.service")
+        seen = unit(name)
+    if seen.broken:
+        systemctl("reset-failed", f"{name}.service")
+
+
 def journal(name: str, lines: int = 8) -> str:
     """The last lines that a service, or systemd about it, wrote since the boot, joined into one."""
     return " | ".join(journal_lines(name, lines))

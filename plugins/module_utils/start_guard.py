@@ -25,7 +25,7 @@ FS_IOC_GETFSUUID = 0x80111500
 DIRECT_UUID_BYTES = 16
 
 PAUSE = 5
-"""Seconds that a refused start takes, so that the restarts of its unit, quick after a crash, do not fill the journal."""
+"""Seconds that a refused start takes: the restarts of its unit, quick after a crash, must not fill the journal."""
 
 
 class Paths:
@@ -180,6 +180,6 @@ def main(name: str, root: str = "/") -> str | None:
 if __name__ == "__main__":
     why = main(sys.argv[1])
     if why:
-        print(f"rackspread: {sys.argv[1]} is not started: {why}.", file=sys.stderr, flush=True)
+        sys.stderr.write(f"rackspread: {sys.argv[1]} is not started: {why}.\n")
         time.sleep(PAUSE)
         raise SystemExit(1)

@@ -76,8 +76,8 @@ instances:
       type: str
 """
 
-import os
 import shutil
+import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -97,9 +97,8 @@ def validate(module: AnsibleModule, instance: Instance, files: list[File]) -> No
     """Let each file's own command look at a copy of it, beside copies of the instance's other files."""
     if not any(file.validate for file in files):
         return
-    aside = os.path.join(module.tmpdir, instance.group)
-    os.mkdir(aside, 0o700)
-    try:
+    # Not the module's own tmpdir: the first use of that on a host is a warning of Ansible's about root's home.
+    with tempfile.TemporaryDirectory(prefix="rackspread-") as aside:
         for file in files:
             write_atomic(f"{aside}/{file.name}", file.content, mode=0o600)
         for file in files:
@@ -111,8 +110,6 @@ def validate(module: AnsibleModule, instance: Instance, files: list[File]) -> No
                 if done.returncode:
                     said = (done.stderr.strip() or done.stdout.strip()).replace(f"{aside}/", "")
                     raise Failed(f"{instance.group}: {file.name} is not valid: {said}")
-    finally:
-        shutil.rmtree(aside)
 
 
 def difference(instance: Instance, files: list[File]) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import state
+from . import files, state
 from .refusals import Refusal
 
 with suppress(ImportError):  # ansible-core depends on it; ansible-test imports each file without
@@ -215,7 +215,7 @@ def ensure_ca(
         path = folder_for(inventory, service)
         state.refuse_if_living(path, service, inventory, records)
         if not dry:
-            with state.exclusive(path):
+            with files.exclusive(path):
                 if load(inventory, service):
                     continue  # another run was here meanwhile
                 _make(path, service, site, datetime.now(UTC))
@@ -252,13 +252,13 @@ def _make(path: Path, service: str, site: str, now: datetime) -> None:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        state.write_whole(path / "ca.key", pem.decode(), 0o600)
+        files.write_whole(path / "ca.key", pem.decode(), 0o600)
     name = _subject(site, service, f"{service} CA")
     constraints = x509.BasicConstraints(ca=True, path_length=0)
     usage = _usage("key_cert_sign", "crl_sign")
     builder = _builder(name, name, key.public_key(), now - BACKDATE, now + AUTHORITY_LIFE, usage, constraints)
     certificate = builder.sign(key, hashes.SHA256())
-    state.write_whole(path / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM).decode(), 0o644)
+    files.write_whole(path / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM).decode(), 0o644)
 
 
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | None:

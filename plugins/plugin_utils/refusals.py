@@ -44,7 +44,7 @@ REFUSALS: dict[str, Row] = {
         "Set `rackspread_address` on {host} to the address that the other members reach it by.",
     ),
     "RS-010": Row("Two hosts have one address", "Give each host its own `rackspread_address` or `ansible_host`."),
-    "RS-011": Row("Too few hosts", "Add {short} to the hosts that the service may use, or ask for fewer members."),
+    "RS-011": Row("Too few hosts", "{smallest} Or ask for fewer members."),
     "RS-012": Row("The loss of one rack would stop the service", "{smallest}"),
     "RS-013": Row(
         "Too little memory",
@@ -60,7 +60,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-016": Row(
         "No port left",
-        "Ask for fewer groups in this site: an index is never given twice, and each has ports of its own.",
+        "Give the component a longer block with `ports` in the spec, or ask for fewer groups: an index is never given"
+        " twice, and each has ports of its own.",
     ),
     "RS-017": Row("The loss of one rack would take the majority of masters", "{way}"),
     "RS-018": Row(
@@ -69,7 +70,9 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-019": Row(
         "A host of the lock left the inventory",
-        "Put {host} back into the inventory and into its rack. Its members move only when that is asked for.",
+        "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one"
+        " under its name, rack and address, and the next run makes its members anew there. An ordinary run never gives"
+        " them other hosts; replace.yml, which is still to come, will.",
     ),
     "RS-020": Row(
         "A formed member's host changed",
@@ -87,6 +90,10 @@ REFUSALS: dict[str, Row] = {
     "RS-024": Row(
         "Two specs in one inventory",
         "Keep one spec an inventory, and give a second site an inventory folder of its own.",
+    ),
+    "RS-025": Row(
+        "Two members would have one port",
+        "Give one of the components another range of `ports` in the spec.",
     ),
     # 030-039: runs and locks
     "RS-030": Row("Another run changed the lock", "See what the other run did (`plan.yml`), then run again."),

@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.map import draw, table
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import draw, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from . import state
+from . import files, state
 from .refusals import Refusal
 
 SECRETS: dict[str, dict[str, str]] = {
@@ -121,12 +121,12 @@ def ensure_secrets(
         if dry:
             made += [f"{service}/{name}" for name in sorted(wanted - read(path).keys())]
             continue
-        with state.exclusive(path.parent):
+        with files.exclusive(path.parent):
             kept = read(path)  # another run may have been here meanwhile
             missing = sorted(wanted - kept.keys())
             fresh = {name: _generate() for name in missing}
             if fresh:
-                state.write_whole(path, HEADER + yaml.safe_dump(kept | fresh), 0o600)
+                files.write_whole(path, HEADER + yaml.safe_dump(kept | fresh), 0o600)
             made += [f"{service}/{name}" for name in missing]
     return made
 

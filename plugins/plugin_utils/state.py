@@ -1,14 +1,13 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of a site's state on the controller, `<inventory>/.rackspread/`: how its private files are written."""
+"""The folder of a site's state on the controller, `<inventory>/.rackspread/`: which it is, and what is made once."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,30 +34,6 @@ def inventory_of(variables: Mapping[str, Any]) -> str:
     if not variables.get("inventory_dir"):
         raise Refusal("RS-046", "No inventory folder is known here.")
     return str(variables["inventory_dir"])
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Make a folder (0700) where it is missing, and hold its flock: of two runs at once one makes what both miss."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def write_whole(path: Path, text: str, mode: int) -> None:
-    """Write a file whole or not at all, never with more rights than `mode`; the caller holds the folder's flock."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), mode)  # whatever the umask
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def refuse_if_living(

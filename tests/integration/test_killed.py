@@ -18,6 +18,7 @@ POINTS = {
     "etcd forming": "etcd_voter1: form",
     "Postgres half installed": "patroni : Install Postgres",
     "shards forming": "postgres_shard2: form",
+    "replicas joining": "postgres_shard1: join",
     "balancers starting": "haproxy : Start the balancers",
 }
 """What the run has just said when it is killed."""

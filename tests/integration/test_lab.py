@@ -173,6 +173,17 @@ def test_another_definition_of_a_lab_that_is_up_is_refused(racks: Running, tmp_p
     assert racks.status("r1h2")[3:] == ["on", "up", "running"]
 
 
+def test_a_lab_that_another_checkout_made_is_understood(racks: Running) -> None:
+    file = RUN / racks.name / "lab.json"
+    before = file.read_text()
+    content = json.loads(before)
+    try:
+        file.write_text(json.dumps({**content, "definition": {**content["definition"], "to_come": 1}, "to_come": 2}))
+        assert racks.name in other_labs()
+    finally:
+        file.write_text(before)
+
+
 def test_the_gateway_is_the_spine_and_not_the_bridge_of_the_rack(racks: Running) -> None:
     for host in ("r1h1", "r1h2", "r2h1"):
         racks.ssh(host, "sudo ip neigh flush all")

@@ -160,17 +160,19 @@ def test_a_spec_that_does_not_fit_the_site_is_refused_before_any_connection(
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (lambda racks: racks["rack1"]["hosts"].pop("r1h1"), "RS-019"),
-        (lambda racks: racks["rack2"]["hosts"].update(r1h1=racks["rack1"]["hosts"].pop("r1h1")), "RS-020"),
-        (lambda racks: racks["rack1"]["hosts"]["r1h1"].update(ansible_host="198.18.0.12"), "RS-010"),
+        (lambda own, other, name: own.pop(name), "RS-019"),
+        (lambda own, other, name: other.update({name: own.pop(name)}), "RS-020"),
+        (lambda own, other, name: own[name].update(next(own[near] for near in own if near != name)), "RS-010"),
     ],
 )
 def test_an_inventory_that_does_not_fit_the_site_is_refused_before_any_connection(
-    clone: Path, change: Callable[[dict[str, Any]], None], code: str
+    clone: Path, change: Callable[[dict[str, Any], dict[str, Any], str], None], code: str
 ) -> None:
     file = with_state(clone) / "hosts.yml"
     content = yaml.safe_load(file.read_text())
-    change(content["all"]["children"])
+    racks = content["all"]["children"]
+    member, elsewhere = live.members("postgres_shard")["postgres_shard1"][:2]
+    change(racks[member["rack"]]["hosts"], racks[elsewhere["rack"]]["hosts"], member["host"])
     file.write_text(yaml.safe_dump(content))
     run = live.play("site.yml", inventory=clone)
     assert run.code != 0
@@ -279,7 +281,8 @@ def test_a_rack_is_lost_under_load_while_a_run_is_tried(told: Tell) -> None:
 
 def test_an_emptied_disk_is_not_started_on_and_repaired_only_once_it_is_the_members_own(told: Tell) -> None:
     live.await_whole()
-    host = next(name for name in ("r3h1", "r2h1", "r1h1") if name not in live.primaries().values())
+    hosts = [member["host"] for member in live.members("postgres_shard")["postgres_shard1"]]
+    host = next(name for name in reversed(hosts) if name not in live.primaries().values())
     unit, data = "rackspread-postgres-shard1", "/srv/data"
     record = json.loads(live.root(host, "cat /etc/rackspread/record.yml"))
     volume = record["groups"]["postgres_shard1"]["volume"]["uuid"]

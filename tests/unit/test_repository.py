@@ -159,7 +159,8 @@ def test_tasks_neither_hide_errors_nor_rely_on_handlers() -> None:
 
 
 def test_every_pin_has_a_reason() -> None:
-    pins = [line for line in text_files()["requirements.txt"].splitlines() if line and not line.startswith("#")]
+    lines = text_files()["requirements.txt"].splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
     assert pins
     assert not [line for line in pins if not re.fullmatch(r"[\w.\[\]-]+==[\w.]+ +# .+", line)]
 

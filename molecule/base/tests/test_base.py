@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from testinfra.host import Host
+from transient import unit_name
 from waiting import until
 
 Hosts = dict[str, Host]
@@ -48,14 +49,16 @@ def python(host: Host, program: str, *arguments: object) -> Any:
 
 
 @contextmanager
-def listening(host: Host, *ports: int, unit: str = "t-listener") -> Iterator[None]:
+def listening(host: Host, *ports: int) -> Iterator[str]:
+    """A server on these ports for the time of a block: the name of its unit."""
+    unit = unit_name("listener")
     words = " ".join(str(port) for port in ports)
     started = host.run(f"systemd-run --quiet --collect --unit={unit} python3 -c %s {words}", SERVER)
     assert started.rc == 0, started.stderr
     try:
         for port in ports:
             until(lambda port=port: host.run(f"ss -Hltn 'sport = {port}'").stdout != "", f"port {port}")
-        yield
+        yield unit
     finally:
         host.run(f"systemctl stop {unit}")
 
@@ -278,12 +281,12 @@ time.sleep(600)
 def test_hosts_that_do_not_fit_are_refused_in_one_message_before_anything_is_changed(lab: Any, hosts: Hosts) -> None:
     hosts["r1h1"].check_output("mkdir -p /var/lib/rackspread/etcd_voter1 && touch /var/lib/rackspread/etcd_voter1/x")
     try:
-        with listening(hosts["r2h1"], ETCD, unit="t-foreign"):
+        with listening(hosts["r2h1"], ETCD) as unit:
             run = ansible(lab, "ansible-playbook", "playbooks/look.yml")
         assert run.returncode == 2
         said = " ".join(run.stdout.split())
         assert "RS-056: /var/lib/rackspread/etcd_voter1 on r1h1 holds data" in said
-        assert "RS-053: python3 (t-foreign.service) listens on port 2379 of r2h1" in said
+        assert f"RS-053: python3 ({unit}.service) listens on port 2379 of r2h1" in said
     finally:
         hosts["r1h1"].run("rm -r /var/lib/rackspread/etcd_voter1")
     assert ansible(lab, "ansible-playbook", "playbooks/look.yml").returncode == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transient import unit_name
 from waiting import until
 
 SCENARIO = Path(__file__).resolve().parents[1]
@@ -64,10 +65,10 @@ def hold(lab: Any, **changes: object) -> None:
 def knocking(hosts: dict[str, Any], seconds: float, fault: Callable[[], object], vip: str = VIP) -> float:
     """The longest time without a connection through an address, while something happens to its holder."""
     client = hosts["client"]
-    client.check_output("systemctl reset-failed knock.service 2>/dev/null || true")
-    knock = f"systemd-run --quiet --unit=knock --property=StandardOutput=file:/run/knock python3 -c %s {vip} {seconds}"
+    unit = unit_name("knock")
+    knock = f"systemd-run --quiet --collect --unit={unit} --property=StandardOutput=file:/run/knock python3 -c %s"
     client.check_output("rm -f /run/knock")
-    client.check_output(knock, KNOCK)
+    client.check_output(f"{knock} {vip} {seconds}", KNOCK)
     time.sleep(1)
     fault()
     until(lambda: client.run("test -s /run/knock").rc == 0, "the knocking ends", seconds + 30)

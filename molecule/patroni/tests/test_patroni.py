@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transient import unit_name
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,13 +69,16 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
     put(client, "/root/probe.json", json.dumps(settings))
     client.check_output("rm -f /root/probe.jsonl")
     probe = "/usr/bin/python3 /root/probe.py"
-    client.check_output(f"systemd-run --quiet --unit=probe {probe} run /root/probe.json /root/probe.jsonl")
+    unit = unit_name("probe")
+    client.check_output(
+        f"systemd-run --quiet --collect --unit={unit} {probe} run /root/probe.json /root/probe.jsonl"
+    )
     seen: dict[str, Any] = {}
     try:
         until(lambda: client.run("grep -q '\"write\".*\"ok\": true' /root/probe.jsonl").rc == 0, "the first write")
         yield seen
     finally:
-        client.run("systemctl stop probe")
+        client.run(f"systemctl stop {unit}")
     seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout))
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transient import unit_name
 
 SCENARIO = Path(__file__).resolve().parents[1]
 ROOT = SCENARIO.parents[1]
 PKI = "/etc/rackspread/pki"
 ADDRESSES = {"r1h1": "198.18.11.11", "r2h1": "198.18.11.21", "r3h1": "198.18.11.31"}
 PORT = 7443
-UNIT = "rackspread-test-tls"
 NEW = [{"service": "redis", "group": "redis", "client": True}]
 """A service that these hosts have nothing of yet."""
 
@@ -71,15 +71,16 @@ except (ssl.SSLError, ConnectionError) as error:
 @contextmanager
 def serving(hosts: dict[str, Any], name: str, folder: str, group: str) -> Iterator[None]:
     """A server on a host for the time of a block, as an unprivileged user of the key's group."""
+    unit = unit_name("tls")
     hosts[name].check_output(
-        f"systemd-run --quiet --collect --unit={UNIT} --property=DynamicUser=yes --property=SupplementaryGroups=%s"
+        f"systemd-run --quiet --collect --unit={unit} --property=DynamicUser=yes --property=SupplementaryGroups=%s"
         " /usr/bin/python3 -c %s %s %s %s",
         group, SERVE, f"{PKI}/{folder}", ADDRESSES[name], str(PORT),
     )  # fmt: skip
     try:
         yield
     finally:
-        hosts[name].run(f"systemctl stop {UNIT}")
+        hosts[name].run(f"systemctl stop {unit}")
 
 
 def call(host: Any, server: str, trust: str, identity: str | None, name: str | None = None) -> str:

@@ -1,297 +1,274 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine: `place` says where every member goes.
+"""The engine: `place` says where every member goes. Its callers know that and nothing behind it.
 
-For one group: the least t with which the racks are enough, then hosts one by one, each from a rack that has the fewest
-of the group, the cheapest host first. Groups are taken one after another, components heaviest first. Over several
-groups this is a greedy and no optimum; that t is the least holds for each group by itself, given the room left.
-Callers know `place` and nothing behind it.
+Components are taken heaviest first, each given the earlier ones. Of one component
+
+- the numbers of members and leaders a host are found by `quotas`, with `greedy` and `ties`, and dealt into new groups
+  by `deal`;
+- groups that the lock has and that lack members are completed beside them by `fill`, and led by `leading`;
+- where moves are asked for, `rebalance` brings what is there to the numbers of `quotas`.
+
+What is best, by which argument and in what time, stands at the head of each of these files.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..lock import Lock
 from ..refusals import Refusal
-from .hosts import natural
+from .deal import Deal
+from .fill import Batch, complete
+from .greedy import hand_out
+from .kept import kept_groups
+from .leading import assign
 from .model import Demand, Group, Host, Member, Placement
+from .quotas import Ground, in_turn, leader_cost, least_crowded, members
+from .rebalance import rebalance
+from .shortage import check_leaders, shortage
+from .ties import lead
+from .tree import Tree
 
-Cost = Callable[[int, int, int], float]
 
-
-def place(demands: Sequence[Demand], hosts: Iterable[Host], lock: Lock) -> Placement:
+def place(
+    demands: Sequence[Demand], hosts: Iterable[Host], lock: Lock, *, lost: Collection[str] = (), moves: int | None = 0
+) -> Placement:
     """Place every group that is demanded.
 
     Members of a group are on distinct hosts, the most of them in one rack is the least possible, capacities are kept,
-    and what the lock names stays where it is. The answer does not depend on the order of the input.
+    and loads and leaders are as even as that allows. What the lock names stays where it is, unless moves are asked for.
+    The answer does not depend on the order of the input.
+
+    Args:
+        demands: a component each.
+        hosts: all hosts that stand in racks.
+        lock: what is there.
+        lost: hosts that are given up; their members are placed anew, under new ids.
+        moves: how many members may move to other hosts so that load and leaders get better; None for all that it takes.
 
     Raises Refusal: RS-011 too few hosts, RS-012 a rack's loss would stop a group, RS-013 too little memory, RS-016 no
     port left, RS-017 the leaders' majority in one rack, RS-018 fewer than the lock has, RS-019 and RS-020 a host of the
     lock that left or changed.
     """
-    by_name = {host.name: host for host in sorted(hosts, key=lambda host: (natural(host.rack), natural(host.name)))}
+    tree, gone = Tree(hosts), set(lost)
     demands = sorted(demands, key=lambda demand: (-demand.weight, demand.component))
-    kept = _kept(demands, by_name, lock)
-    load: Counter[str] = Counter()
-    for demand in demands:
-        for group in kept[demand.component]:
-            load.update({member.host: demand.weight for member in group.members})
-    for host in by_name.values():
-        if host.capacity is not None and load[host.name] > host.capacity:
-            raise Refusal(
-                "RS-013", f"The members on {host.name} need {load[host.name]} MiB, and it has {host.capacity}."
-            )
-    groups: dict[str, Group] = {}
+    if gone:
+        demands = [replace(of, hosts=tuple(name for name in of.hosts if name not in gone)) for of in demands]
+    kept = kept_groups(demands, {host.name: host for host in tree.hosts}, lock, gone)
     next_index = dict(lock.components)
-    for demand in demands:
-        placed, load = _place(demand, by_name, kept[demand.component], next_index.get(demand.component, 1), load)
-        groups.update((group.key, group) for group in placed)
-        next_index[demand.component] = max(next_index.get(demand.component, 1), placed[-1].index + 1)
-    return Placement(groups, next_index)
-
-
-def _kept(demands: Iterable[Demand], hosts: Mapping[str, Host], lock: Lock) -> dict[str, list[Group]]:
-    """The groups of the lock by component, by index, with their members' racks and addresses as they are today."""
-    asked = {demand.component: demand for demand in demands}
-    kept: dict[str, list[Group]] = defaultdict(list)
-    for key, locked in sorted(lock.groups.items(), key=lambda item: item[1].index):
-        component = key.removesuffix(str(locked.index))
-        demand = asked.get(component)
-        if demand is None:
-            raise Refusal("RS-018", f"The spec asks for no {component}, and there is {key}.", key=key, live="the spec")
-        if len(locked.members) > demand.members:
-            raise Refusal(
-                "RS-018",
-                f"The spec asks for {demand.members} members, and {key} has {len(locked.members)}.",
-                key=demand.members_key,
-                live=len(locked.members),
-            )
-        ports = _ports(demand, locked.index)
-        members = []
-        for member in locked.members:
-            host = hosts.get(member.host)
-            if host is None:
-                raise Refusal("RS-019", f"{key} has a member on {member.host}, which is in no rack.", host=member.host)
-            for what, was, now in (("address", member.address, host.address), ("rack", member.rack, host.rack)):
-                if was not in (None, now) and (locked.formed or locked.intent):
-                    raise Refusal(
-                        "RS-020",
-                        f"{key} was formed with {what} {was} of {host.name}, and the inventory says {now}.",
-                        what=f"the {what} of {host.name}",
-                        was=was,
-                    )
-            # Ports that the lock has stay as they are: another release's table must not move what runs.
-            own = {**ports, **member.ports} if ports else {}
-            members.append(Member(member.id, host.name, host.rack, member.leader, host.address, own))
-        kept[component].append(Group(key, component, locked.index, tuple(members), locked.next_id))
-    for component, groups in kept.items():
-        demand = asked[component]
-        if len(groups) > demand.groups:
-            raise Refusal(
-                "RS-018",
-                f"The spec asks for {demand.groups} groups {component}, and there are {len(groups)}.",
-                key=demand.groups_key,
-                live=len(groups),
-            )
-    return kept
+    if moves is None:
+        return _move(tree, demands, kept, next_index, None)
+    placement = _place(tree, demands, kept, next_index)
+    if not moves:
+        return placement
+    present: dict[str, list[Group]] = defaultdict(list)
+    for group in placement.groups.values():
+        present[group.component].append(group)
+    return _move(tree, demands, present, dict(placement.next_index), moves)
 
 
 def _place(
-    demand: Demand, hosts: Mapping[str, Host], kept: list[Group], first: int, load: Counter[str]
-) -> tuple[list[Group], Counter[str]]:
-    """All groups of one component, in the order of their indices, and the load with them."""
-    indices = range(first, first + demand.groups - len(kept))
-    lacking = [(group.key, group.members) for group in kept] + [(f"{demand.component}{index}", ()) for index in indices]
-    try:
-        pool = _Pool(demand, hosts, load, _even)
-        drawn = [pool.draw(key, members) for key, members in lacking]
-    except Refusal as refusal:
-        if refusal.code != "RS-013":
-            raise
-        # Even loads ran out of room: to take the roomiest hosts first leaves the most room for the groups to come.
-        pool = _Pool(demand, hosts, load, _roomiest)
-        drawn = [pool.draw(key, members) for key, members in lacking]
-    leaders = _Leaders(demand, pool.racks, kept)
-    placed = []
-    for group, names in zip(kept, drawn, strict=False):
-        members = (*group.members, *_members(demand, group.index, hosts, names, group.next_id))
-        next_id = group.next_id + len(names)
-        placed.append(Group(group.key, group.component, group.index, leaders.lead(group.index, members), next_id))
-    for index, names in zip(indices, drawn[len(kept) :], strict=True):
-        members = leaders.lead(index, _members(demand, index, hosts, names, 1))
-        placed.append(Group(f"{demand.component}{index}", demand.component, index, members, len(names) + 1))
-    leaders.check()
-    return placed, pool.load
+    tree: Tree, demands: Sequence[Demand], kept: Mapping[str, Sequence[Group]], next_index: dict[str, int]
+) -> Placement:
+    """Place what is not there beside what is."""
+    load = [0] * tree.leaves
+    for demand in demands:
+        add_load(load, tree, demand, kept.get(demand.component, ()))
+    for host, used in zip(tree.hosts, load, strict=True):
+        if host.capacity is not None and used > host.capacity:
+            raise Refusal("RS-013", f"The members on {host.name} need {used} MiB, and it has {host.capacity}.")
+    groups: dict[str, Group] = {}
+    for demand in demands:
+        there = kept.get(demand.component, ())
+        first = next_index.get(demand.component, 1)
+        placed = _Component(demand, tree, ground_of(demand, tree, load, there), there, first).groups()
+        add_load(load, tree, demand, placed)
+        add_load(load, tree, demand, there, -1)
+        groups.update((group.key, group) for group in placed)
+        next_index[demand.component] = max([first, *(group.index + 1 for group in placed)])
+    return Placement(groups, next_index)
 
 
-def _members(
-    demand: Demand, index: int, hosts: Mapping[str, Host], names: Iterable[str], first: int
-) -> tuple[Member, ...]:
-    ports = _ports(demand, index)
-    chosen = [hosts[name] for name in names]
-    return tuple(Member(id, host.name, host.rack, False, host.address, ports) for id, host in enumerate(chosen, first))
+def _move(
+    tree: Tree,
+    demands: Sequence[Demand],
+    present: Mapping[str, Sequence[Group]],
+    next_index: dict[str, int],
+    limit: int | None,
+) -> Placement:
+    """Move what is there until it is as if all were placed anew, or as near to that as a limit on moves allows.
+
+    With a limit, a component's room on a host is what the present members of later ones leave, since those might stay.
+    """
+    load, later = [0] * tree.leaves, [0] * tree.leaves
+    for demand in demands if limit is not None else ():
+        add_load(later, tree, demand, present.get(demand.component, ()))
+    groups: dict[str, Group] = {}
+    told: dict[str, tuple[int, int]] = {}
+    for demand in demands:
+        there = present.get(demand.component, ())
+        if limit is not None:
+            add_load(later, tree, demand, there, -1)
+        first = next_index.get(demand.component, 1)
+        component = _Component(demand, tree, ground_of(demand, tree, load, (), later), there, first)
+        moved, moves, bound = component.moved(limit)
+        if limit is not None:
+            limit -= moves
+        if moves or bound:
+            told[demand.component] = moves, bound
+        add_load(load, tree, demand, moved)
+        groups.update((group.key, group) for group in moved)
+        next_index[demand.component] = max([first, *(group.index + 1 for group in moved)])
+    return Placement(groups, next_index, told)
 
 
-def _ports(demand: Demand, index: int) -> dict[str, int]:
-    for name, (_base, block) in demand.ports.items():
-        if index > block:
-            raise Refusal("RS-016", f"{demand.component}{index} has no port `{name}`: the block has {block}.")
-    return {name: base + index - 1 for name, (base, _block) in demand.ports.items()}
+def add_load(load: list[int], tree: Tree, demand: Demand, groups: Iterable[Group], times: int = 1) -> None:
+    """Add to the load of hosts what the members of groups cost, so many times."""
+    for group in groups:
+        for member in group.members:
+            load[tree.index[member.host]] += times * demand.weight
 
 
-def _even(load: int, weight: int, capacity: int) -> float:
-    """By how much one more member raises the sum of load²/capacity."""
-    return (2 * load + weight) * weight / capacity
+class _Component:
+    """One component on the hosts as it finds them; `first` is the index of its first new group."""
+
+    def __init__(self, demand: Demand, tree: Tree, ground: Ground, kept: Sequence[Group], first: int) -> None:
+        self.demand, self.tree, self.ground, self.kept = demand, tree, ground, kept
+        self.new = range(first, first + demand.groups - len(kept))
+        self.racks = [rack for rack in tree.racks if self.ground.usable[rack]]
+
+    def groups(self) -> list[Group]:
+        """All groups of the component, those of the lock first."""
+        lacking = [group for group in self.kept if len(group.members) < self.demand.members]
+        batches = [Batch(1, self.demand.members - len(group.members), self._leaves(group)) for group in lacking]
+        if self.new:
+            batches.append(Batch(len(self.new), self.demand.members))
+        members, leaders = self._numbers(batches, [*(group.key for group in lacking), *map(self._key, self.new)])
+        joined = {
+            group.key: self._joined(group, sorted(+batch.given)) for group, batch in zip(lacking, batches, strict=False)
+        }
+        found = [joined.get(group.key, group) for group in self.kept]
+        if self.new:
+            deal = Deal(self.tree, members, leaders, len(self.new), self.racks)
+            for index in self.new:
+                empty = Group(self._key(index), self.demand.component, index, (), 1)
+                found.append(self._joined(empty, *deal.group(index - 1)))
+        if self.demand.leads and any(not _leader(group) for group in found):
+            found = self._led(found)
+        self._check(found)
+        return found
+
+    def moved(self, limit: int | None) -> tuple[list[Group], int, int]:
+        """All groups after moves, with how many members moved and the fewest that could do."""
+        groups = [*self.kept, *(Group(self._key(index), self.demand.component, index, (), 1) for index in self.new)]
+        before = [self._leaves(group) for group in groups]
+        leading = [self._head(group) for group in groups]
+        after = rebalance(self.ground, before, leading, self.demand.members, self.demand.leads, limit)
+        if after is None:
+            batch = Batch(len(groups), self.demand.members)
+            raise shortage(self.ground, self.demand, [group.key for group in groups], [batch])
+        found = []
+        for group, old, new, leader in zip(groups, before, after.groups, after.leaders, strict=True):
+            staying = tuple(member for member in group.members if self.tree.index[member.host] in new)
+            whole = self._joined(replace(group, members=staying), sorted(new - old))
+            found.append(self._led_by(whole, leader))
+        self._check(found)
+        return found, after.moves, after.bound
+
+    def _check(self, groups: Iterable[Group]) -> None:
+        leading = Counter(member.rack for group in groups for member in group.members if member.leader)
+        check_leaders(self.demand, [self.tree.name[rack] for rack in self.racks], leading)
+
+    def _numbers(self, batches: Sequence[Batch], keys: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Give the groups of the lock what they lack; how many members and leaders of new groups each node gets."""
+        ground, tree, new = self.ground, self.tree, len(self.new)
+        none = [0] * tree.size
+        for key, batch in zip(keys, batches, strict=False):
+            if least_crowded(ground, batch.lacking, batch.kept) is None:
+                raise shortage(ground, self.demand, [key], [batch])
+        only_new = bool(new) and len(batches) == 1
+        if only_new:
+            placed, cost = members(ground, new, self.demand.members)
+        else:
+            placed = complete(ground, batches) if batches else none
+        if placed[tree.root] < sum(batch.groups * batch.lacking for batch in batches):
+            raise shortage(ground, self.demand, keys, batches)
+        if not new:
+            return none, none
+        prefer = in_turn(tree, self.racks)
+        if only_new and self.demand.leads:
+            return lead(ground, cost, placed, new, prefer)
+        if not only_new:
+            placed = tree.totals([batches[-1].given[leaf] for leaf in range(tree.leaves)])
+        return placed, hand_out(tree, new, leader_cost(ground, placed), prefer) if self.demand.leads else none
+
+    def _led(self, groups: Sequence[Group]) -> list[Group]:
+        """Groups of the lock that have no leader get one, together with the new ones."""
+        first = self.new.start
+        free = [group for group in groups if group.index >= first or not _leader(group)]
+        hosts = [[self.tree.index[member.host] for member in group.members] for group in free]
+        leaders = assign(self.ground, hosts, [self._head(group) for group in free])
+        led = {group.key: self._led_by(group, leader) for group, leader in zip(free, leaders, strict=True)}
+        return [led.get(group.key, group) for group in groups]
+
+    def _led_by(self, group: Group, leader: int | None) -> Group:
+        if leader is None or leader == self._head(group):
+            return group
+        name = self.tree.name[leader]
+        return replace(group, members=tuple(replace(m, leader=m.host == name) for m in group.members))
+
+    def _joined(self, group: Group, leaves: Sequence[int], leader: int | None = None) -> Group:
+        """A group with more members."""
+        ports = self.demand.ports_of(group.index)
+        members = list(group.members)
+        for id, leaf in enumerate(leaves, group.next_id):
+            host = self.tree.hosts[leaf]
+            members.append(Member(id, host.name, host.rack, leaf == leader, host.address, ports))
+        return replace(group, members=tuple(members), next_id=group.next_id + len(leaves))
+
+    def _head(self, group: Group) -> int | None:
+        leader = _leader(group)
+        return None if leader is None else self.tree.index[leader.host]
+
+    def _leaves(self, group: Group) -> frozenset[int]:
+        return frozenset(self.tree.index[member.host] for member in group.members)
+
+    def _key(self, index: int) -> str:
+        return f"{self.demand.component}{index}"
 
 
-def _roomiest(load: int, weight: int, capacity: int) -> float:
-    return load - capacity
+def _leader(group: Group) -> Member | None:
+    return next((member for member in group.members if member.leader), None)
 
 
-class _Pool:
-    """The hosts of one demand: a heap a rack, the cheapest host on top. A host without room is in none."""
+def ground_of(
+    demand: Demand, tree: Tree, load: Sequence[int], kept: Iterable[Group], later: Sequence[int] | None = None
+) -> Ground:
+    """The hosts as a component finds them.
 
-    def __init__(self, demand: Demand, hosts: Mapping[str, Host], load: Counter[str], cost: Cost) -> None:
-        self.demand, self.hosts, self.load, self.cost = demand, hosts, load.copy(), cost
-        usable = set(demand.hosts)
-        self.order = {name: place for place, name in enumerate(hosts) if name in usable}
-        self.size = Counter(hosts[name].rack for name in self.order)
-        self.racks = list(self.size)
-        self.rack_load: Counter[str] = Counter()
-        # An unbounded host counts as the largest bounded one, so that their loads can be compared.
-        self.unbounded = max((host.capacity or 1 for host in hosts.values()), default=1)
-        self.heaps: dict[str, list[tuple[float, int, str]]] = {rack: [] for rack in self.racks}
-        for name in self.order:
-            self.rack_load[hosts[name].rack] += load[name]
-            self._offer(name)
-
-    def draw(self, key: str, kept: Sequence[Member]) -> list[str]:
-        """Choose the hosts that a group lacks beside those it has, and return them in the order of racks and hosts."""
-        inside = Counter(member.rack for member in kept)
-        own = {member.host for member in kept}
-        for rack in inside:
-            self.heaps[rack] = [entry for entry in self.heaps.get(rack, ()) if entry[-1] not in own]
-            heapq.heapify(self.heaps[rack])
-        need = self.demand.members - len(kept)
-        most = self._fewest_per_rack(key, inside, own, need)
-        heads = [self._rank(rack, inside) for rack, heap in self.heaps.items() if heap and inside[rack] < most]
-        heapq.heapify(heads)
-        chosen: list[str] = []
-        while len(chosen) < need:
-            rack = heapq.heappop(heads)[-1]
-            chosen.append(heapq.heappop(self.heaps[rack])[-1])
-            inside[rack] += 1
-            if self.heaps[rack] and inside[rack] < most:
-                heapq.heappush(heads, self._rank(rack, inside))
-        for name in chosen:
-            self.load[name] += self.demand.weight
-            self.rack_load[self.hosts[name].rack] += self.demand.weight
-        for name in (*chosen, *(name for name in own if name in self.order)):
-            self._offer(name)
-        return sorted(chosen, key=self.order.__getitem__)
-
-    def _offer(self, name: str) -> None:
-        host, load, weight = self.hosts[name], self.load[name], self.demand.weight
-        if host.capacity is None or load + weight <= host.capacity:
-            cost = self.cost(load, weight, self.unbounded if host.capacity is None else host.capacity)
-            heapq.heappush(self.heaps[host.rack], (cost, self.order[name], name))
-
-    def _rank(self, rack: str, inside: Counter[str]) -> tuple[int, float, float, int, str]:
-        """Where a rack stands in the queue for the next member: few of the group, a cheap host, little load a host."""
-        cost, order, _name = self.heaps[rack][0]
-        return inside[rack], cost, self.rack_load[rack] / self.size[rack], order, rack
-
-    def _fewest_per_rack(self, key: str, inside: Counter[str], own: set[str], need: int) -> int:
-        """The least t for which t a rack are enough, or the refusal that says what is missing and where."""
-        limit = self.demand.rack_limit
-        room = {rack: len(heap) for rack, heap in self.heaps.items() if heap}
-        most = max([1, *inside.values()])
-        while most <= limit:
-            if _supply(room, inside, most) >= need:
-                return most
-            most += 1
-        raise self._shortage(key, inside, own, need, room)
-
-    def _shortage(self, key: str, inside: Counter[str], own: set[str], need: int, room: dict[str, int]) -> Refusal:
-        demand = self.demand
-        limit = demand.rack_limit
-        there = Counter(self.hosts[name].rack for name in self.order if name not in own)
-        asks = f"{key} needs {demand.members} hosts, at most {limit} in one rack so that it outlives the loss of a rack"
-        if _supply(there, inside, limit) >= need:
-            full = [rack for rack in self.racks if room.get(rack, 0) < there[rack]]
-            told = []
-            for rack in full:
-                host = min((h for h in map(self.hosts.get, self.order) if h and h.rack == rack), key=self._lacks)
-                told.append(f"{rack} lacks {self._lacks(host)} MiB even on {host.name}")
-            return Refusal("RS-013", f"{asks}, and {demand.weight} MiB on each: {', '.join(told)}.")
-        short = need - _supply(there, inside, limit)
-        racks = ", ".join(f"{rack} has {there[rack] + inside[rack]}" for rack in self.racks) or "no rack has any"
-        said = f"{asks}: {racks}, which is {short} short."
-        if sum(there.values()) < need:
-            return Refusal("RS-011", said, short=_hosts(short))
-        small = [rack for rack in self.racks if there[rack] + inside[rack] < limit]
-        where = f"in {' or '.join(small)}, or in another rack" if small else "in another rack"
-        return Refusal("RS-012", said, smallest=f"Add {_hosts(short)} {where}; a small machine is enough for a voter.")
-
-    def _lacks(self, host: Host) -> int:
-        """The memory that one more member lacks on a host, MiB."""
-        return 0 if host.capacity is None else max(0, self.load[host.name] + self.demand.weight - host.capacity)
-
-
-def _supply(room: Mapping[str, int], inside: Counter[str], most: int) -> int:
-    """How many more members fit when no rack has more than `most`."""
-    return sum(max(0, min(free, most - inside[rack])) for rack, free in room.items())
-
-
-def _hosts(count: int) -> str:
-    return "1 host" if count == 1 else f"{count} hosts"
-
-
-class _Leaders:
-    """Preferred leaders: the rack with the fewest, then the host, then in rotation, group 1 in rack 1."""
-
-    def __init__(self, demand: Demand, racks: Sequence[str], kept: Iterable[Group]) -> None:
-        self.demand = demand
-        self.place = {rack: place for place, rack in enumerate(racks)}
-        leading = [member for group in kept for member in group.members if member.leader]
-        self.by_rack = Counter(member.rack for member in leading)
-        self.by_host = Counter(member.host for member in leading)
-
-    def lead(self, index: int, members: tuple[Member, ...]) -> tuple[Member, ...]:
-        """The members of a group with a leader among them, where the component has leaders; the present one stays."""
-        if not self.demand.leads or any(member.leader for member in members):
-            return members
-
-        def rank(member: Member) -> tuple[int, int, int, int]:
-            turns = (self.place.get(member.rack, 0) - (index - 1)) % (len(self.place) or 1)
-            return self.by_rack[member.rack], self.by_host[member.host], turns, member.id
-
-        leader = min(members, key=rank)
-        self.by_rack[leader.rack] += 1
-        self.by_host[leader.host] += 1
-        return tuple(replace(member, leader=member is leader) for member in members)
-
-    def check(self) -> None:
-        """Refuse (RS-017) where the leaders elect, and without those of one rack the rest are no majority."""
-        masters = self.demand.groups
-        if not self.demand.leaders_vote or not self.by_rack:
-            return
-        rack, most = max(self.by_rack.items(), key=lambda item: (item[1], -self.place.get(item[0], 0)))
-        if most > (masters - 1) // 2:
-            racks = len(self.place)
-            near = sorted({max(3, masters - 1), max(3, masters + 1)})
-            fitting = [n for n in near if -(-n // racks) <= (n - 1) // 2]
-            way = "Add a rack: on so few no number of masters bears the loss of one."
-            if fitting:
-                way = f"Ask for {' or '.join(map(str, fitting))} masters, or add a rack."
-            raise Refusal(
-                "RS-017",
-                f"{masters} masters of {self.demand.component} on {racks} racks put {most} into {rack},"
-                f" and its loss would leave {masters - most} of {masters}, which is no majority.",
-                way=way,
-            )
+    Args:
+        demand: what is asked of it.
+        tree: the hosts.
+        load: what they carry.
+        kept: groups of the component that are there.
+        later: what they carry of components that come later, and only takes room.
+    """
+    # An unbounded host counts as the largest bounded one, so that their loads can be compared.
+    unbounded = max((host.capacity or 1 for host in tree.hosts), default=1)
+    usable = set(demand.hosts)
+    room, leaders = [0] * tree.leaves, [0] * tree.leaves
+    for leaf, host in enumerate(tree.hosts):
+        if host.name in usable:
+            room[leaf] = demand.groups
+            if host.capacity is not None:
+                free = host.capacity - load[leaf] - (later[leaf] if later else 0)
+                room[leaf] = max(0, min(demand.groups, free // demand.weight))
+    for group in kept:
+        if leader := _leader(group):
+            leaders[tree.index[leader.host]] += 1
+    capacity = [unbounded if host.capacity is None else host.capacity for host in tree.hosts]
+    return Ground(tree, demand.weight, tuple(load), capacity, room, leaders, demand.rack_limit, demand.rack_first)

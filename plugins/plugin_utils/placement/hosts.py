@@ -16,13 +16,15 @@ from .model import DATA_ROOT, Host
 
 VARIABLES = (
     "rackspread_rack",
+    "rackspread_within",
     "rackspread_address",
     "ansible_host",
     "rackspread_capacity",
+    "ansible_memtotal_mb",
     "rackspread_data_root",
     "rackspread_data_roots",
 )
-"""The host variables that placement reads."""
+"""The host variables that placement reads; `ansible_memtotal_mb` is a fact, where one is cached."""
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -105,11 +107,35 @@ def resolve(rack: Mapping[str, str], variables: Mapping[str, Mapping[str, Any]])
             name=name,
             rack=its_rack,
             address=address,
-            capacity=_capacity(name, values.get("rackspread_capacity")),
+            capacity=_capacity(name, values.get("rackspread_capacity", values.get("ansible_memtotal_mb"))),
             data_root=_folder(name, "rackspread_data_root", values.get("rackspread_data_root", DATA_ROOT)),
             data_roots=_folders(name, values.get("rackspread_data_roots")),
+            within=_within(name, values.get("rackspread_within")),
         )
+    _nested(hosts)
     return hosts
+
+
+def _within(name: str, value: Any) -> tuple[str, ...]:
+    """The domains that hold a host's rack: a word, or a list of them, the outermost first."""
+    domains = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(domains, list) or not all(isinstance(domain, str) and domain for domain in domains):
+        raise Refusal("RS-004", f"`rackspread_within` of {name} is {value!r}.", wanted="a list such as [room1, row2]")
+    return tuple(domains)
+
+
+def _nested(hosts: Mapping[str, Host]) -> None:
+    """Refuse hosts of one rack that say different things of what holds it, and racks that are not equally deep."""
+    first: dict[str, Host] = {}
+    for host in hosts.values():
+        for other in (first.setdefault(host.rack, host), next(iter(first.values()))):
+            if host.within != other.within and (host.rack == other.rack or len(host.within) != len(other.within)):
+                both = f"of {host.name} is {list(host.within)}, and of {other.name} {list(other.within)}"
+                raise Refusal(
+                    "RS-004",
+                    f"`rackspread_within` {both}.",
+                    wanted="the same for all hosts of a rack, and equally many for all racks",
+                )
 
 
 def _address(name: str, values: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..refusals import Refusal
+
 DATA_ROOT = "/var/lib/rackspread"
 """Where members keep their data on a host that does not say otherwise."""
 
@@ -18,7 +20,7 @@ class Host:
     """A host that stands in a rack.
 
     `capacity` is the memory for members in MiB, None where unbounded. `address` is None only where the caller has no
-    use for it (the filter).
+    use for it (the filter). `within` are the failure domains that hold the rack, the outermost first: a room, a row.
     """
 
     name: str
@@ -27,6 +29,12 @@ class Host:
     capacity: int | None = None
     data_root: str = DATA_ROOT
     data_roots: Mapping[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The failure domains that the host stands in, the outermost first and the rack last."""
+        return (*self.within, self.rack)
 
     def data(self, service: str, group: str) -> str:
         """The directory on this host that holds the data of its member of a group."""
@@ -86,6 +94,7 @@ class Demand:
         hosts: the names of the hosts that may carry a member.
         weight: the memory that a member costs, MiB.
         rack_limit: the most members of a group in one rack with which the group outlives the loss of that rack.
+        rack_first: whether racks come before the domains that hold them, where to spread over both can't be had.
         leads: whether a group has a preferred leader.
         leaders_vote: whether the leaders of all groups are the electorate, as the masters of Redis Cluster are.
         ports: name -> (base, length of the block); a group's port is the base + its index - 1.
@@ -98,16 +107,28 @@ class Demand:
     hosts: tuple[str, ...]
     weight: int = 1
     rack_limit: int = 1
+    rack_first: bool = False
     leads: bool = False
     leaders_vote: bool = False
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     groups_key: str = "groups"
     members_key: str = "members"
 
+    def ports_of(self, index: int) -> dict[str, int]:
+        """The ports of a group. Raises Refusal RS-016 where its index is past the end of a block."""
+        for name, (_base, block) in self.ports.items():
+            if index > block:
+                raise Refusal("RS-016", f"{self.component}{index} has no port `{name}`: the block has {block}.")
+        return {name: base + index - 1 for name, (base, _block) in self.ports.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where every member goes, and the index that each component gives next."""
+    """Where every member goes, and the index that each component gives next.
+
+    `moves`, where they were asked for: component -> how many members moved, and a number that no way is below.
+    """
 
     groups: Mapping[str, Group]
     next_index: Mapping[str, int]
+    moves: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -6,25 +6,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ..lock import Lock
 from ..refusals import Refusal
+from .bounds import bounds
 from .catalogue import BY_ID, fronted
-from .changes import changes
 from .engine import place
 from .hosts import racks_of, resolve
-from .model import Group, Host, Placement
+from .kept import changes
+from .model import Demand, Group, Host, Placement
+from .page import Picture
 from .spec import Spec
+from .survival import bodies_of, survives
 from .vips import check_vips
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site that was planned; `state` is the path of its state folder (`<inventory>/.rackspread`)."""
+    """A site that was planned.
+
+    `demands` are what its spec asks of the engine, `state` is the path of its state folder (`<inventory>/.rackspread`).
+    """
 
     name: str
     spec: Spec
@@ -32,6 +38,21 @@ class Site:
     lock: Lock
     placement: Placement
     state: str
+    demands: tuple[Demand, ...] = ()
+
+    def moved(self, moves: int | None, lost: Collection[str] = ()) -> Site:
+        """The site after moves and without lost hosts, as `engine.place` makes it; nothing is written."""
+        able = [replace(of, hosts=tuple(name for name in of.hosts if name not in lost)) for of in self.demands]
+        placement = place(able, self.hosts.values(), self.lock, lost=lost, moves=moves)
+        return replace(self, placement=placement, demands=tuple(able))
+
+    def bounds(self) -> list[dict[str, Any]]:
+        """How good the placement is beside the best that could be had, see `bounds.bounds`."""
+        return bounds(self.demands, self.hosts.values(), self.placement)
+
+    def survival(self) -> dict[str, Any]:
+        """What the placement survives, see `survival.survives`."""
+        return survives(bodies_of({"name": key, **group} for key, group in self._groups.items()))
 
     @cached_property
     def topology(self) -> dict[str, Any]:
@@ -49,30 +70,37 @@ class Site:
             "changes": changes(self.lock, self.placement),
         }
 
-    def slices(self) -> dict[str, dict[str, Any]]:
-        """The `rackspread` variable of each host: its own instances, and the groups that it carries or fronts."""
-        carried: dict[str, list[tuple[Group, int]]] = defaultdict(list)
-        by_component: dict[str, list[str]] = defaultdict(list)
-        for key, group in self._ordered:
-            by_component[group.component].append(key)
-            for member in group.members:
-                carried[member.host].append((group, member.id))
-        behind = {
-            component: [key for other in fronted(BY_ID[component]) for key in by_component.get(other, ())]
-            for component in by_component
+    def picture(self) -> Picture:
+        """What a page of the site shows; before is what the lock has."""
+        before = {key: [member.to_dict() for member in group.members] for key, group in self.lock.groups.items()}
+        topology = self.topology
+        return Picture(
+            title=f"Site {self.name}",
+            racks=topology["racks"],
+            groups={key: group["members"] for key, group in self._groups.items()},
+            before=before or None,
+            changes=[change["text"] for change in topology["changes"]] if before else [],
+            bounds=self.bounds(),
+            survival=self.survival(),
+            moves=self.placement.moves,
+            notes={host.name: host.address or "" for host in self.hosts.values()},
+        )
+
+    def slice(self, host: str) -> dict[str, Any]:
+        """The `rackspread` variable of a host: its own instances, and the groups that it carries or fronts.
+
+        Raises KeyError where no such host stands in a rack.
+        """
+        there = self.hosts[host]
+        own = self._carried.get(host, [])
+        keys = {group.key for group, _id in own}.union(*(self._behind[group.component] for group, _id in own))
+        return {
+            "site": self._identity,
+            "host": host,
+            "rack": there.rack,
+            "instances": [self._instance(there, group, id) for group, id in own],
+            "groups": {key: self._groups[key] for key in sorted(keys, key=self._order.__getitem__)},
         }
-        slices = {}
-        for host in self.hosts.values():
-            own = carried.get(host.name, [])
-            keys = {group.key for group, _id in own}.union(*(behind[group.component] for group, _id in own))
-            slices[host.name] = {
-                "site": self._identity,
-                "host": host.name,
-                "rack": host.rack,
-                "instances": [self._instance(host, group, id) for group, id in own],
-                "groups": {key: self._groups[key] for key in sorted(keys, key=self._order.__getitem__)},
-            }
-        return slices
 
     def computed_groups(self) -> dict[str, dict[str, dict[str, list[str]]]]:
         """The inventory groups to make: `rs_postgres` -> `rs_postgres_shard` -> `rs_postgres_shard1` -> its hosts."""
@@ -95,6 +123,23 @@ class Site:
     @cached_property
     def _order(self) -> dict[str, int]:
         return {key: place for place, (key, _group) in enumerate(self._ordered)}
+
+    @cached_property
+    def _carried(self) -> dict[str, list[tuple[Group, int]]]:
+        """Host -> the groups that it carries, with the id of its member in each."""
+        carried: dict[str, list[tuple[Group, int]]] = defaultdict(list)
+        for _key, group in self._ordered:
+            for member in group.members:
+                carried[member.host].append((group, member.id))
+        return dict(carried)
+
+    @cached_property
+    def _behind(self) -> dict[str, list[str]]:
+        """Component -> the groups whose clients its members pass on."""
+        keys: dict[str, list[str]] = defaultdict(list)
+        for key, group in self._ordered:
+            keys[group.component].append(key)
+        return {id: [key for other in fronted(BY_ID[id]) for key in keys.get(other, ())] for id in keys}
 
     @cached_property
     def _groups(self) -> dict[str, dict[str, Any]]:
@@ -140,11 +185,25 @@ def plan(
     Raises Refusal, the codes RS-001 to RS-021.
     """
     hosts = resolve(racks_of(spec.racks, groups, variables), variables)
-    placement = place([ask.demand(hosts, groups) for ask in spec.asks], hosts.values(), lock)
+    demands = tuple(replace(ask.demand(hosts, groups), rack_first=spec.rack_first) for ask in spec.asks)
+    placement = place(demands, hosts.values(), lock)
+    _check_ports(placement)
     for group in placement.groups.values():
         if group.component == "edge_balancer":
             check_vips(spec.settings["edge"]["vips"], group.members, hosts)
-    return Site(spec.site or name, spec, hosts, lock, placement, state)
+    return Site(spec.site or name, spec, hosts, lock, placement, state, demands)
+
+
+def _check_ports(placement: Placement) -> None:
+    """Refuse (RS-025) a port taken twice on a host: the lock's groups keep the ports of another time."""
+    taken: dict[tuple[str, int], str] = {}
+    for group in placement.groups.values():
+        for member in group.members:
+            for port in member.ports.values():
+                other = taken.setdefault((member.host, port), group.key)
+                if other != group.key:
+                    one, other = sorted((other, group.key))
+                    raise Refusal("RS-025", f"{one} and {other} would both have port {port} on {member.host}.")
 
 
 def check_built(topology: Mapping[str, Any]) -> None:

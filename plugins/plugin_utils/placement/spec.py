@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_interface, ip_network
+from itertools import pairwise
 from typing import Any
 
 from ..refusals import Refusal
@@ -16,8 +17,10 @@ from .catalogue import IMPLIES, SERVICES, Component
 from .hosts import select
 from .model import Demand, Host
 
-TOP_KEYS = ("plugin", "site", "racks", "services", "use_vars_plugins")
+TOP_KEYS = ("plugin", "site", "racks", "rack_first", "services", "use_vars_plugins")
 PLACING_KEYS = ("hosts", "exclude", "weight")
+PORTS = range(1024, 32768)
+"""What `ports` may be of: below is root's, and from there on Linux hands out ports to clients."""
 FAILOVER = ("fast", "standard", "cautious")
 COMMON_SETTINGS = ("clients", "failover")
 SETTINGS: dict[str, tuple[str, ...]] = {"edge": ("vips",)}
@@ -26,7 +29,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {"edge": ("vips",)}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the spec asks of one component: how many, and of which hosts."""
+    """What the spec asks of one component: how many, and of which hosts. `ports`: name -> (base, length of block)."""
 
     component: Component
     groups: int
@@ -34,6 +37,7 @@ class Ask:
     hosts: tuple[str, ...]
     exclude: tuple[str, ...]
     weight: int
+    ports: Mapping[str, tuple[int, int]]
 
     def demand(self, hosts: Mapping[str, Host], groups: Mapping[str, Iterable[str]]) -> Demand:
         """The ask with its patterns resolved over the hosts that stand in racks (RS-008 where one matches none)."""
@@ -52,7 +56,7 @@ class Ask:
             rack_limit=component.rack_limit(self.members),
             leads=component.leads,
             leaders_vote=component.leaders_vote,
-            ports={port.name: (port.base, port.block) for port in component.ports},
+            ports=self.ports,
             groups_key=f"`{component.count_key}` of {component.service}",
             members_key=f"`{component.count_key if single else component.members_key}` of {component.service}",
         )
@@ -66,13 +70,14 @@ class Spec:
     racks: tuple[str, ...] = ("rack*",)
     asks: tuple[Ask, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rack_first: bool = False
 
 
 def parse(data: Any) -> Spec:
     """Check a spec as read from YAML and complete it with the catalogue's defaults.
 
     Raises Refusal: RS-001 not a mapping, RS-002 unknown key, RS-003 unknown service, RS-004 a value not of its kind,
-    RS-005 an even number of voters.
+    RS-005 an even number of voters, RS-012 what is in one rack alone, RS-025 ports that meet.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("services"), Mapping) or not data["services"]:
         raise Refusal("RS-001", "The spec is not a mapping with a key `services` that names at least one service.")
@@ -80,6 +85,9 @@ def parse(data: Any) -> Spec:
     site = data.get("site")
     if site is not None and (not isinstance(site, str) or not site.strip()):
         raise _kind("`site`", site, "the site's name as a word")
+    rack_first = data.get("rack_first", False)
+    if not isinstance(rack_first, bool):
+        raise _kind("`rack_first`", rack_first, "true or false")
     services: dict[str, Mapping[str, Any]] = {}
     for name, body in data["services"].items():
         if name not in SERVICES:
@@ -96,7 +104,9 @@ def parse(data: Any) -> Spec:
         if name in services:
             asks += _asks(name, services[name])
             settings[name] = _settings(name, services[name])
-    return Spec(site, _patterns(data.get("racks", "rack*"), "`racks`") or ("rack*",), tuple(asks), settings)
+    _apart(asks)
+    racks = _patterns(data.get("racks", "rack*"), "`racks`") or ("rack*",)
+    return Spec(site, racks, tuple(asks), settings, rack_first)
 
 
 def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
@@ -109,15 +119,20 @@ def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
         own = body.get(component.count_key, component.count)
         where = f"`{component.count_key}` of {service}"
         if isinstance(own, Mapping):
-            _known(own, ("count", *PLACING_KEYS), where)
+            _known(own, ("count", *PLACING_KEYS, "ports"), where)
         else:
             own = {"count": own}
         count = _count(own.get("count", component.count), where, least=0 if component.optional else 1)
         if count == 0:
             continue
         if component.members_key:
-            groups, size = count, _count(
-                body.get(component.members_key, component.members), f"`{component.members_key}` of {service}", least=1
+            groups, size = (
+                count,
+                _count(
+                    body.get(component.members_key, component.members),
+                    f"`{component.members_key}` of {service}",
+                    least=1,
+                ),
             )
             where = f"`{component.members_key}` of {service}"
         else:
@@ -142,9 +157,36 @@ def _asks(service: str, body: Mapping[str, Any]) -> list[Ask]:
                 _patterns(chosen["hosts"], f"`hosts` of {service}"),
                 _patterns(chosen["exclude"], f"`exclude` of {service}"),
                 _count(weight, f"`weight` of {service}", least=1),
+                _ports(component, own.get("ports"), f"`ports` of `{component.count_key}` of {service}"),
             )
         )
     return asks
+
+
+def _ports(component: Component, given: Any, where: str) -> dict[str, tuple[int, int]]:
+    """The blocks of a component's ports: the catalogue's, or equal parts of a range of the user's, in that order."""
+    if given is None:
+        return {port.name: (port.base, port.block) for port in component.ports}
+    first, dash, last = str(given).partition("-")
+    wanted = f"a range within {PORTS[0]}-{PORTS[-1]}, such as 20000-29999"
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise _kind(where, given, wanted)
+    block = (int(last) + 1 - int(first)) // len(component.ports)
+    if block < 1 or int(first) not in PORTS or int(last) not in PORTS:
+        raise _kind(where, given, wanted)
+    return {port.name: (int(first) + at * block, block) for at, port in enumerate(component.ports)}
+
+
+def _apart(asks: Iterable[Ask]) -> None:
+    """Refuse (RS-025) blocks of ports that meet; those of the catalogue don't."""
+    blocks = sorted(
+        (base, base + block - 1, f"{ask.component.id} ({name})")
+        for ask in asks
+        for name, (base, block) in ask.ports.items()
+    )
+    for (low, high, one), (base, end, other) in pairwise(blocks):
+        if base <= high:
+            raise Refusal("RS-025", f"The ports of {one}, {low}-{high}, meet those of {other}, {base}-{end}.")
 
 
 def _settings(service: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,18 +85,18 @@ def _lost(body: Body, without: list[str], gone: int) -> dict[str, Any]:
 
 
 def _hosts(body: Body) -> Iterator[tuple[list[str], int]]:
-    for host, gone in Counter(host for host, _ in body.places).items():
+    for host, gone in Counter(host for host, _rack in body.places).items():
         yield [host], gone
 
 
 def _racks(body: Body) -> Iterator[tuple[list[str], int]]:
-    for rack, gone in Counter(rack for _, rack in body.places).items():
+    for rack, gone in Counter(rack for _host, rack in body.places).items():
         yield [rack], gone
 
 
 def _racks_and_hosts(body: Body) -> Iterator[tuple[list[str], int]]:
     """Of each rack the host outside of it that takes most with it. A rack without any of the body is no worse."""
-    racks = Counter(rack for _, rack in body.places)
+    racks = Counter(rack for _host, rack in body.places)
     hosts = Counter(body.places)
     for rack, gone in racks.items():
         beside = [(count, host) for (host, other), count in hosts.items() if other != rack]
@@ -106,7 +106,7 @@ def _racks_and_hosts(body: Body) -> Iterator[tuple[list[str], int]]:
 
 def _witness(body: Body) -> str | None:
     """What a body of voters on two racks needs: whichever rack has the majority, its loss stops it."""
-    racks = Counter(rack for _, rack in body.places)
+    racks = Counter(rack for _host, rack in body.places)
     if not body.votes or len(racks) != 2 or len(body.places) < 2:
         return None
     first, second = sorted(racks)

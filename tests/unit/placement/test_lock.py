@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,20 @@ from uuid import UUID
 
 import pytest
 import yaml
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, merge, path_for, read, write
+from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import (
+    Lock,
+    LockedGroup,
+    merge,
+    path_for,
+    read,
+    write,
+)
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 Plan = Callable[..., Site]
 
@@ -59,6 +71,16 @@ def test_the_shape_of_the_file(path: Path, lock: Lock) -> None:
     assert "&id" not in path.read_text()
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert [file.name for file in path.parent.iterdir()] == ["lock.yml"]
+
+
+def test_a_lock_that_the_first_engine_wrote_is_kept(plan: Plan) -> None:
+    services = {"postgres": {"shards": 2, "routers": 2}, "redis": {"proxies": 0}}
+    kept = read(Path(__file__).parent / "first_engine.lock")
+    site = plan(services, (3, 3, 3), kept)
+    assert site.topology["changes"] == []
+    assert merge(kept, site.placement) == kept
+    anew = plan(services, (3, 3, 3)).placement.groups
+    assert any(anew[key].members != group.members for key, group in kept.groups.items())  # or nothing was shown
 
 
 def test_what_is_written_is_read_again(path: Path, lock: Lock) -> None:
@@ -140,3 +162,22 @@ def test_a_group_that_was_put_in_by_hand_is_counted_too(path: Path, lock: Lock) 
 
 def test_a_site_has_one_id_from_the_first_merge_on(plan: Plan, lock: Lock) -> None:
     assert merge(lock, plan({"postgres": {"shards": 2}}, (1, 1, 1), lock).placement) == lock
+
+
+words = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_characters="\x7f"), min_size=1)
+
+
+@given(st.dictionaries(words, words, max_size=3), words, words)
+def test_it_is_yaml_that_is_read_quickly(intent: dict[str, str], host: str, key: str) -> None:
+    group = LockedGroup(1, 2, (Member(1, host, "rack1", True, "192.0.2.1", {"main": 1}),), intent or None, host)
+    shape = Lock("id", 3, {"etcd_voter": 2}, {"etcd_voter1": group, key: replace(group, members=())}).to_dict()
+    text = locks._text(shape)
+    assert json.loads(text.removeprefix(locks.HEAD)) == yaml.safe_load(text) == shape
+
+
+def test_an_edit_by_hand_is_read_as_well(path: Path, lock: Lock) -> None:
+    written = write(path, lock)
+    path.write_text(path.read_text().replace('"host": "r1h1"', "host: r1h1  # the old one\n"))
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(path.read_text().removeprefix(locks.HEAD))
+    assert read(path) == written

@@ -121,17 +121,18 @@ def test_two_v6_addresses_are_compared_and_not_their_spelling(plan: Plan) -> Non
 @pytest.mark.parametrize(("services", "racks", "told"), [
     (ETCD, (1, 1), "RS-011: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 1, rack2 has 1, which is 1 short. Add 1 host to the hosts that the service may use"),
+     " has 1, rack2 has 1, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a"
+     " voter. Or ask for fewer"),
     (ETCD, (3, 3), "RS-012: etcd_voter1 needs 3 hosts, at most 1 in one rack so that it outlives the loss of a rack:"
      " rack1"
-     " has 3, rack2 has 3, which is 1 short. Add 1 host in another rack; a small machine is enough for a voter."),
+     " has 3, rack2 has 3, which is 1 short. Add 1 host: up to 1 in another rack. A small machine is enough for a"
+     " voter."),
     ({"etcd": {"voters": 5}}, (4, 1, 1), "RS-012: etcd_voter1 needs 5 hosts, at most 2 in one rack so that it"
      " outlives the"
-     " loss of a rack: rack1 has 4, rack2 has 1, rack3 has 1, which is 1 short. Add 1 host in rack2 or rack3, or in"
-     " another"
-     " rack; a small machine is enough for a voter."),
+     " loss of a rack: rack1 has 4, rack2 has 1, rack3 has 1, which is 1 short. Add 1 host: up to 1 in"
+     " rack2, up to 1 in rack3, or up to 2 in another rack."),
     ({"edge": {}}, (4,), "RS-012: edge_balancer1 needs 2 hosts, at most 1 in one rack so that it outlives the loss of a"
-     " rack: rack1 has 4, which is 1 short. Add 1 host in another rack"),
+     " rack: rack1 has 4, which is 1 short. Add 1 host: up to 1 in another rack."),
     ({"kafka": {"brokers": 9}}, (2, 2, 2), "RS-011: kafka_broker1 needs 9 hosts"),
 ])  # fmt: skip
 def test_racks_too_few_or_too_small(plan: Plan, services: dict[str, Any], racks: tuple[int, ...], told: str) -> None:
@@ -149,7 +150,8 @@ def test_missing_memory_is_named_with_its_rack_and_how_much(plan: Plan) -> None:
     assert refused(plan, {"postgres": {}}, (1, 1, 1), **hosts).startswith(
         "RS-013: postgres_shard1 needs 3 hosts, at most 2 in one rack so that it outlives the loss of a rack, and"
         " 2048 MiB on"
-        " each: rack2 lacks 48 MiB even on r2h1. Raise `rackspread_capacity`"
+        " each: there is room for 2 (rack1 1, rack3 1), which is 1 short. 48 MiB more on r2h1 would do. Raise"
+        " `rackspread_capacity`"
     )
 
 
@@ -189,8 +191,35 @@ def test_the_last_port_of_a_block(plan: Plan) -> None:
     )
 
 
+def test_a_component_can_have_ports_of_its_own(plan: Plan) -> None:
+    services = {"mongodb": {"shards": {"count": 600, "ports": "10000-10999"}, "members": 3}}
+    groups = plan(services).placement.groups
+    assert groups["mongodb_shard600"].members[0].ports == {"main": 10599}
+    shards = {"count": 2, "ports": "20000-20007"}
+    assert plan({"postgres": {"shards": shards}}).placement.groups["postgres_shard2"].members[0].ports == {
+        "main": 20001, "rest": 20003, "write": 20005, "read": 20007,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ports", ["20000", 20000, "a-b", "20007-20000", "20000-20002", "80-90", "32000-33000"])
+def test_what_is_no_range_of_ports(plan: Plan, ports: Any) -> None:
+    told = refused(plan, {"postgres": {"shards": {"count": 1, "ports": ports}}})
+    assert told.startswith(f"RS-004: `ports` of `shards` of postgres is {ports!r}. Give a range within 1024-32767")
+
+
+def test_ports_that_meet(plan: Plan) -> None:
+    shards = {"count": 1, "ports": "2480-2579"}
+    assert refused(plan, {"mongodb": {"shards": shards}, "etcd": {}}).startswith(
+        "RS-025: The ports of etcd_voter (peer), 2480-2529, meet those of mongodb_shard (main), 2480-2579. Give one"
+    )
+    assert plan({"mongodb": {"shards": shards}})  # without etcd nobody has them
+    lock = merge(Lock(), plan({"mongodb": {"shards": shards}}, (1, 1, 1)).placement)
+    told = refused(plan, {"mongodb": {}, "etcd": {}}, (1, 1, 1), lock)
+    assert told.startswith("RS-025: etcd_voter1 and mongodb_shard1 would both have port 2480 on r1h1.")
+
+
 @pytest.mark.parametrize(("masters", "racks", "told"), [
-    (4, (3, 3, 3), "RS-017: 4 masters of redis_shard on 3 racks put 2 into rack2, and its loss would leave 2 of 4,"
+    (4, (3, 3, 3), "RS-017: 4 masters of redis_shard on 3 racks put 2 into rack1, and its loss would leave 2 of 4,"
      " which is"
      " no majority. Ask for 3 or 5 masters, or add a rack."),
     (3, (3, 3), "RS-017: 3 masters of redis_shard on 2 racks put 2 into rack1, and its loss would leave 1 of 3,"

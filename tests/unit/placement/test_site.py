@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, merge
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.map import render
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import render
 
 Plan = Callable[..., Site]
 LAB: dict[str, Any] = {"edge": {"vips": ["198.18.0.100/24"]}, "postgres": {"shards": 2, "members": 3}}
@@ -15,7 +16,7 @@ LAB: dict[str, Any] = {"edge": {"vips": ["198.18.0.100/24"]}, "postgres": {"shar
 
 def test_the_slice_of_a_host_that_balances(plan: Plan) -> None:
     site = plan(LAB, top={"site": "demo"})
-    own = site.slices()["r2h3"]
+    own = site.slice("r2h3")
     assert list(own) == ["site", "host", "rack", "instances", "groups"]
     assert (own["site"], own["host"], own["rack"]) == ({"id": None, "name": "demo"}, "r2h3", "rack2")
     assert own["instances"] == [
@@ -50,44 +51,45 @@ def test_the_slice_of_a_host_that_balances(plan: Plan) -> None:
 
 
 def test_a_host_knows_its_own_groups_only(plan: Plan) -> None:
-    slices = plan(LAB).slices()
-    assert list(slices["r1h1"]["groups"]) == ["postgres_shard1"]
-    assert list(slices["r3h3"]["groups"]) == ["etcd_voter1"]
+    site = plan(LAB)
+    assert list(site.slice("r1h1")["groups"]) == ["postgres_shard1"]
+    assert list(site.slice("r3h3")["groups"]) == ["etcd_voter1"]
 
 
 def test_a_host_that_carries_nothing_has_an_empty_slice_and_one_outside_the_racks_none(
     plan: Plan, inventory: Callable[..., Any]
 ) -> None:
     groups, variables = inventory((5, 3, 3), client={"ansible_host": "a name is no matter here"})
-    slices = plan(LAB, at=(groups, variables)).slices()
-    assert slices["r1h5"] == {
+    site = plan(LAB, at=(groups, variables))
+    assert site.slice("r1h5") == {
         "site": {"id": None, "name": "lab"},
         "host": "r1h5",
         "rack": "rack1",
         "instances": [],
         "groups": {},
     }
-    assert "client" not in slices
+    with pytest.raises(KeyError):
+        site.slice("client")
 
 
 def test_proxies_and_routers_know_the_shards_behind_them(plan: Plan, target: dict[str, Any]) -> None:
     site = plan(target)
     (proxy, _other) = site.placement.groups["redis_proxy1"].members
-    assert {"redis_shard1", "redis_shard2", "redis_shard3"} <= set(site.slices()[proxy.host]["groups"])
+    assert {"redis_shard1", "redis_shard2", "redis_shard3"} <= set(site.slice(proxy.host)["groups"])
     (balancer, _other) = site.placement.groups["edge_balancer1"].members
     assert {"redis_proxy1", "mongodb_router1", "elasticsearch_coordinating1", "postgres_shard1"} <= set(
-        site.slices()[balancer.host]["groups"]
+        site.slice(balancer.host)["groups"]
     )
 
 
 def test_data_folders_follow_the_host(plan: Plan) -> None:
-    slices = plan(
+    site = plan(
         LAB,
         (1, 1, 1),
         r1h1={"rackspread_data_root": "/data/"},
         r2h1={"rackspread_data_roots": {"etcd": "/srv/etcd", "postgres": "/srv/data"}},
-    ).slices()
-    data = {host: [instance["data"] for instance in own["instances"]] for host, own in slices.items()}
+    )
+    data = {host: [instance["data"] for instance in site.slice(host)["instances"]] for host in site.hosts}
     assert data["r1h1"][:2] == ["/data/etcd_voter1", "/data/postgres_shard1"]
     assert data["r2h1"][:2] == ["/srv/etcd/etcd_voter1", "/srv/data/postgres_shard1"]
     assert data["r3h1"][:2] == ["/var/lib/rackspread/etcd_voter1", "/var/lib/rackspread/postgres_shard1"]

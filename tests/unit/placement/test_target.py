@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Group
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
 
+ROOT = Path(__file__).resolve().parents[3]
 SITES = [(1, 1, 1), (3, 3, 3), (4, 2, 1), (1, 1, 5), (2, 2, 2, 2)]
 
 
@@ -27,6 +31,42 @@ def leaders(site: Site, component: str) -> list[str]:
 
 def racks(group: Group) -> Counter[str]:
     return Counter(member.rack for member in group.members)
+
+
+def test_the_picture(plan: Callable[..., Site]) -> None:
+    """Three racks: by group the racks of its members, the preferred leader's first; pairs stand in any two racks."""
+    spec = yaml.safe_load((ROOT / "inventories/target/services.rackspread.yml").read_text())
+    drawn = {
+        "etcd_voter1": {"rack1", "rack2", "rack3"},
+        "postgres_shard1": ("rack1", {"rack2", "rack3"}),
+        "postgres_shard2": ("rack2", {"rack1", "rack3"}),
+        "postgres_router1": 2,
+        "redis_shard1": ("rack1", {"rack2", "rack3"}),
+        "redis_shard2": ("rack2", {"rack1", "rack3"}),
+        "redis_shard3": ("rack3", {"rack1", "rack2"}),
+        "redis_proxy1": 2,
+        "elasticsearch_master1": {"rack1", "rack2", "rack3"},
+        "elasticsearch_data1": {"rack1", "rack2", "rack3"},
+        "elasticsearch_coordinating1": 2,
+        "mongodb_config1": ("rack1", {"rack2", "rack3"}),
+        "mongodb_shard1": ("rack1", {"rack2", "rack3"}),
+        "mongodb_shard2": ("rack2", {"rack1", "rack3"}),
+        "mongodb_router1": 2,
+        "kafka_controller1": {"rack1", "rack2", "rack3"},
+        "kafka_broker1": {"rack1", "rack2", "rack3"},
+        "edge_balancer1": 2,
+    }
+    for sizes in ((1, 1, 1), (3, 3, 3), (4, 2, 1)):
+        site = plan(spec["services"], sizes)
+        shown: dict[str, object] = {}
+        for key, group in site.placement.groups.items():
+            leading = [member.rack for member in group.members if member.leader]
+            others = {member.rack for member in group.members if not member.leader}
+            assert len({member.host for member in group.members}) == len(group.members) == len(leading) + len(others)
+            shown[key] = (leading[0], others) if leading else others if len(others) > 2 else len(others)
+        assert shown == drawn
+        assert site.survival()["rack"] == site.survival()["host"] == {"survives": True, "lost": []}
+    assert slot_ranges(3) == ["0-5461", "5462-10922", "10923-16383"]
 
 
 def test_every_group_is_there_with_its_members(site: Site) -> None:

@@ -71,6 +71,7 @@ class Cluster:
 
     service: Service = ETCD
     size: int = 3
+    name: str = NAME
     dies: Callable[[], None] = lambda: None
     lock: Lock = field(default_factory=Lock)
     machines: dict[int, Machine] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class Cluster:
     @property
     def group(self) -> Group:
         return Group(
-            NAME, 1, tuple({"id": n, "host": f"h{n}", "rack": f"rack{n}", "leader": n == 1} for n in self.machines)
+            self.name, 1, tuple({"id": n, "host": f"h{n}", "rack": f"rack{n}", "leader": n == 1} for n in self.machines)
         )
 
     def converge(self, check: bool = False) -> Report:
@@ -288,6 +289,23 @@ class Cluster:
         self._remember_group(deed, machine, lock, formed=machine.wal)
 
 
+class Both(Cluster):
+    """Two groups of a service under one lock."""
+
+    def __init__(self, one: Cluster, other: Cluster) -> None:
+        super().__init__(one.service)
+        self.clusters = {one.name: one, other.name: other}
+
+    def converge(self, check: bool = False) -> Report:
+        return Convergence(self.service, [each.group for each in self.clusters.values()], self.lock, self, check).run()
+
+    def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
+        return {group.name: self.clusters[group.name].look([group])[group.name] for group in groups}
+
+    def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
+        return [outcome for deed in deeds for outcome in self.clusters[deed.group].act([deed], lock)]
+
+
 def steps(report: Report) -> list[str]:
     """The words of its steps, without group and members."""
     return [line.partition(": ")[2].split(" ")[0] for line in report.steps]
@@ -443,6 +461,19 @@ def test_nothing_is_restarted_while_another_host_of_the_site_is_away() -> None:
     report = cluster.converge()
     assert report.steps == []
     assert "h9" in report.unconverged[0]
+
+
+def test_nothing_is_restarted_while_another_group_of_the_service_is_not_whole() -> None:
+    well, ill = Cluster(POSTGRES, name="postgres_shard1"), Cluster(POSTGRES, name="postgres_shard2")
+    site = Both(well, ill)
+    assert not site.converge().refusals
+    stage(well, SOFT)
+    ill.machines[2].reachable = False
+    report = site.converge()
+    assert report.steps == []
+    assert any("nothing is restarted before postgres_shard2 is whole" in line for line in report.unconverged)
+    ill.machines[2].reachable = True
+    assert {step.partition(":")[0] for step in site.converge().steps} == {"postgres_shard1"}
 
 
 def test_the_last_balancer_is_not_taken_away() -> None:

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.rackspread.ha.plugins.lookup.secret import LookupModule
-from ansible_collections.rackspread.ha.plugins.plugin_utils import secrets, state
+from ansible_collections.rackspread.ha.plugins.plugin_utils import files, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 ALL = sorted(f"postgres/{name}" for name in secrets.SECRETS["postgres"])
@@ -66,7 +66,7 @@ def test_one_that_a_new_release_adds_joins_those_that_are_there(tmp_path: Path) 
     secrets.ensure_secrets(tmp_path, ["postgres"], {})
     before = kept(tmp_path)
     older = {name: value for name, value in before.items() if name != "rest"}
-    state.write_whole(secrets.path_for(tmp_path, "postgres"), yaml.safe_dump(older), 0o600)
+    files.write_whole(secrets.path_for(tmp_path, "postgres"), yaml.safe_dump(older), 0o600)
     assert secrets.ensure_secrets(tmp_path, ["postgres"], FORMED) == ["postgres/rest"]
     assert {name: kept(tmp_path)[name] for name in older} == older
 
