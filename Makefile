@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 IN_ENV = bin=$$(tools/env) && PATH="$$bin:$$PATH"
 
-.PHONY: help env demo test test-long lint unit sanity collection lab bench oracle molecule drill clean
+.PHONY: help env demo test test-long lint unit sanity collection lab bench oracle molecule drill drills clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,8 @@ demo: ## boot nine hosts in three racks and run site.yml against them
 test: ## everything that continuous integration runs
 	@tools/suite test
 
-test-long: ## what takes long: first runs killed at six points, settings that no member can start with
-	@tools/suite killed long
+test-long: ## what takes long: first runs killed at six points, all drills' tests, settings that no member can start with
+	@tools/suite killed drills long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@
@@ -32,6 +32,14 @@ oracle: ## the placement engine against an independent solver, on thousands of s
 
 molecule: ## the scenarios of the roles, or of one: make molecule ROLE=etcd
 	@tools/suite molecule$(if $(ROLE),:$(ROLE))
+
+drill: ## break a rack of the demo: make drill RACK=rack1 [FAULT=uplink] [SERVICE=postgres], or TARGET=leader FAULT=kill
+	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_service=$(or $(SERVICE),postgres) \
+		-e drill_target=$(or $(TARGET),$(RACK),rack1) -e drill_fault=$(or $(FAULT),uplink)
+
+drills: ## every drill of the matrix, then every rack after another: about two hours
+	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_matrix=true
+	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_sequence=true
 
 clean: ## take down this tree's labs and remove what runs left in it (the caches stay)
 	@[ ! -x lab/lab ] || for lab in $$(lab/lab list | awk 'NR > 1 && index($$NF, "$(CURDIR)/") == 1 {print $$1}'); do \

@@ -1,67 +1,58 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client that knocks at a virtual address: a TCP connection every 20 ms, given up after 100 ms.
+"""A client that knocks at the virtual addresses of balancers, and counts.
 
-    edge.py ADDRESS PORT OUTPUT [--seconds S]    until S, SIGTERM or SIGINT; a JSON line each knock
+How it is called and what it writes stands in counting.py beside this file. The one operation is `knock`: a new TLS
+connection and the first line of HAProxy's answer, for which its statistics page asks a password. So it is HAProxy
+itself that answered: the kernel alone accepts connections for a daemon that is frozen, and servers behind may be down.
 
-OUTPUT has lines {"t", "op", "ok", "error", "took"}: when it ended (seconds of the monotonic clock, which all hosts of a
-lab share), `knock`, whether the connection was accepted, and how long that took. Nothing is sent over it.
+    {"targets": {"198.18.0.100": {"knock": {"host": "198.18.0.100", "port": 7000}}}, "ca": PATH,
+     "rate": 25, "workers": 10, "timeout": 0.4}
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import signal
+import contextlib
 import socket
-import threading
-import time
-from pathlib import Path
+import ssl
+from typing import Any
 
-EVERY = 0.02
-PATIENCE = 0.1
+import counting
 
 
-def knock(address: str, port: int) -> str | None:
-    """Try once; the reason where it did not open."""
-    try:
-        socket.create_connection((address, port), PATIENCE).close()
-    except OSError as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+class Client:
+    """Knocks at one address.
 
+    Args:
+        endpoint: `{host, port}`; the certificate must be for the host.
+        settings: the probe's.
+        run: its name, of no use here.
+    """
 
-def run(address: str, port: int, output: Path, ended: threading.Event) -> None:
-    """Knock until ended. What a slow knock swallowed is not made up for."""
-    due = time.monotonic()
-    with output.open("w", encoding="utf-8") as file:
-        while not ended.wait(max(0.0, due - time.monotonic())):
-            began = time.monotonic()
-            error = knock(address, port)
-            now = time.monotonic()
-            line = {"t": now, "op": "knock", "ok": error is None, "error": error, "took": round(now - began, 4)}
-            file.write(json.dumps(line) + "\n")
-            due = max(due + EVERY, now)
+    def __init__(self, endpoint: dict[str, Any], settings: dict[str, Any], run: str) -> None:
+        self._where = endpoint["host"], endpoint["port"]
+        self._timeout = float(settings.get("timeout", 0.4))
+        self._context = ssl.create_default_context(cafile=settings["ca"])
 
+    def prepare(self) -> None:
+        """Be answered once."""
+        self.knock(0)
 
-def main() -> None:
-    """Run the program."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("address")
-    parser.add_argument("port", type=int)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--seconds", type=float)
-    asked = parser.parse_args()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    if asked.seconds:
-        timer = threading.Timer(asked.seconds, ended.set)
-        timer.daemon = True
-        timer.start()
-    run(asked.address, asked.port, asked.output, ended)
+    def knock(self, number: int) -> int:
+        """Be answered by HAProxy."""
+        with (
+            contextlib.closing(socket.create_connection(self._where, self._timeout)) as wire,
+            self._context.wrap_socket(wire, server_hostname=self._where[0]) as secured,
+        ):
+            secured.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            if not secured.recv(16).startswith(b"HTTP/1"):
+                raise ConnectionError("no answer in HTTP")
+        return number
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 if __name__ == "__main__":
-    main()
+    counting.run_as_program(Client, __doc__)

@@ -7,14 +7,14 @@ Shared by tools/demo, tools/measure and the tests, which stand in the same lab a
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ INVENTORY = ROOT / "inventories/lab"
 STATE = INVENTORY / ".rackspread"
 VIP = "198.18.0.100"
 USER = DATABASE = "rackspread"
-CLIENT_FOLDER = "/home/operator/probes"
 
 Group = dict[str, Any]
 
@@ -330,85 +329,64 @@ def move_vip(host: str) -> None:
             root(other, f"systemctl start {unit}")
 
 
-# Clients that count
+# Drills, and clients that count
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A time without a success: when it began (seconds of the monotonic clock) and how long it was."""
+def drill(**variables: Any) -> list[dict[str, Any]]:
+    """Do drills with the playbook; what each result.json says. Raises RuntimeError where the run failed."""
+    given = {f"drill_{name}": value for name, value in variables.items()}
+    run = play("playbooks/drill.yml", "--extra-vars", json.dumps({"confirm": True, **given}), seconds=7200)
+    if run.code:
+        raise RuntimeError(run.output[-6000:])
+    return results(run)
 
-    began: float
-    seconds: float
+
+def results(run: Run) -> list[dict[str, Any]]:
+    """What the drills of a run left behind."""
+    pages = re.findall(r"^\s+(/\S+)/index\.html$", run.output, re.MULTILINE)
+    return [json.loads(Path(page, "result.json").read_text()) for page in pages]
 
 
-class Probe:
-    """Clients on the host `client`: one writes and reads rows of every shard, one knocks at the VIP.
+class Load:
+    """The probe of Postgres on the client, for as long as something else than a drill happens to the site.
 
     Args:
-        rate: writes, and reads, a second and shard.
-        knock: whether the VIP is knocked at, every 20 ms.
+        service: whose probe.
     """
 
-    numbers = itertools.count(int(time.time()) * 100)
-
-    def __init__(self, rate: int = 20, knock: bool = False) -> None:
-        self.name = f"probe{next(self.numbers)}"
-        self.rate = rate
-        self.knock = knock
+    def __init__(self, service: str = "postgres") -> None:
+        self.service = service
         self.result: dict[str, dict[str, Any]] = {}
-        self.knocks: list[Gap] = []
 
-    def __enter__(self) -> Probe:
-        """Start, and wait until rows are written."""
-        targets = {
-            shard: {kind: {"host": VIP, "port": those[0]["ports"][kind]} for kind in ("write", "read")}
-            for shard, those in members("postgres_shard").items()
-        }
-        connect = {
-            "user": USER, "dbname": DATABASE, "sslmode": "verify-full",
-            "sslrootcert": "/home/operator/.postgresql/root.crt", "passfile": "/home/operator/.pgpass",
-        }  # fmt: skip
-        settings = json.dumps({"targets": targets, "connect": connect, "rate": self.rate})
-        lab("ssh", "client", f"cat > {self._path('settings')}", stdin=settings)
-        port = next(iter(targets.values()))["write"]["port"]
+    def __enter__(self) -> Load:
+        """Start, and wait until it is served."""
         try:
-            self._start("postgres", f"postgres.py run {self._path('settings')} {self._path('log')}")
-            if self.knock:
-                self._start("edge", f"edge.py {VIP} {port} {self._path('knocks')}")
-            until(lambda: self.writes_since(0) == targets.keys(), "every shard takes writes", 60, 0.5)
+            self._do("start")
+            self.await_served()
         except BaseException:
-            self.__exit__()
+            self._do("drop")
             raise
         return self
 
-    def __exit__(self, *_what: object) -> None:
-        """Stop."""
-        client(f"sudo systemctl stop {self.name}-postgres {self.name}-edge", check=False)
+    def __exit__(self, *what: object) -> None:
+        """Stop, and hold what was acknowledged against what is stored."""
+        try:
+            if what[0] is None:
+                self.result = self._do("verify")[self.service]["targets"]
+        finally:
+            self._do("drop")
 
-    def writes_since(self, moment: float) -> set[str]:
-        """The shards that acknowledged a write after a moment (seconds of the monotonic clock)."""
-        return {
-            line["target"]
-            for line in self._lines("log", 400)
-            if line["op"] == "write" and line["ok"] and line["t"] - line["took"] > moment
-        }
+    def await_served(self, seconds: float = 3) -> None:
+        """Wait until every target takes writes and reads, and has done so for a while."""
 
-    def judge(self) -> dict[str, dict[str, Any]]:
-        """Stop, and hold what was acknowledged against what is stored: the probe's own verdict by shard."""
-        self.__exit__()
-        said = client(f"python3 {CLIENT_FOLDER}/postgres.py verify {self._path('settings')} {self._path('log')}", False)
-        if not said.stdout.startswith("{"):
-            raise RuntimeError(f"nothing could be read back: {said.stdout}{said.stderr}")
-        self.result = json.loads(said.stdout)
-        if self.knock:
-            lines = list(self._lines("knocks"))
-            marks = [line["t"] for line in lines if line["ok"] or line is lines[-1]]  # the end ends an outage as well
-            self.knocks = [Gap(before, after - before) for before, after in itertools.pairwise(marks)]
-        client(f"rm -f {self._path('*')}")
-        return self.result
+        def served() -> bool:
+            steady = self._do("state")[self.service]["steady"]
+            return bool(steady) and all((each or 0) > seconds for ops in steady.values() for each in ops.values())
+
+        until(served, "the probe is served", 180)
 
     def outage(self, op: str = "write") -> float:
-        """The longest time without a success on any shard, in seconds; 0 where none was worth naming."""
+        """The longest time without a success on any target, in seconds; 0 where none was worth naming."""
         return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"][op]), default=0.0)
 
     @property
@@ -416,21 +394,36 @@ class Probe:
         """Acknowledged rows that are not there, or twice."""
         return sum(len(each["lost"]) + len(each["duplicated"]) for each in self.result.values())
 
-    def _path(self, name: str) -> str:
-        return f"{CLIENT_FOLDER}/{self.name}.{name}"
+    def _do(self, operation: str) -> dict[str, Any]:
+        """An operation of the module drill_probe on the client."""
+        with tempfile.TemporaryDirectory() as folder:  # 0700, as the settings hold a password
+            answer, given = Path(folder, "answer.json"), Path(folder, "given.json")
+            given.write_text(json.dumps({**self._given(), "load_operation": operation, "load_answer": str(answer)}))
+            run = play("tools/load.yml", "--extra-vars", f"@{given}", seconds=400)
+            if run.code:
+                raise RuntimeError(f"{operation} of the probe of {self.service}: {run.output[-3000:]}")
+            found: dict[str, Any] = json.loads(answer.read_text())
+            return found
 
-    def _start(self, name: str, words: str) -> None:
-        client(
-            f"sudo systemd-run --quiet --collect --unit={self.name}-{name} --uid=operator"
-            f" /usr/bin/python3 {CLIENT_FOLDER}/{words}"
+    def _given(self) -> dict[str, Any]:
+        """What a drill would tell this probe. Needs the collection, as an inventory plugin does."""
+        sys.path.insert(0, str(ROOT / ".collections"))
+        from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.probes import Access, files_of, probes_of
+
+        parts = {key: key.rstrip("0123456789").split("_") for key in groups()}
+        known = {
+            key: {**group, "service": parts[key][0], "component": parts[key][1]} for key, group in groups().items()
+        }
+        access = Access(
+            lambda: {"user": USER, "database": DATABASE, "password": secret("postgres", "admin")},
+            lambda service: (STATE / "pki" / service / "ca.crt").read_text(),
         )
-
-    def _lines(self, name: str, last: int | None = None) -> Iterator[dict[str, Any]]:
-        """The lines of an output; the last one may be only half written."""
-        read = f"tail -n {last}" if last else "cat"
-        for line in client(f"{read} {self._path(name)} 2>/dev/null", check=False).stdout.splitlines():
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+        probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
+        return {
+            "load_probes": {self.service: {"settings": probe.settings, "files": files_of(probe)}},
+            "load_secrets": {self.service: probe.secrets},
+            "load_packages": list(probe.packages),
+        }
 
 
 def racks_of(hosts: Iterable[str]) -> set[str]:

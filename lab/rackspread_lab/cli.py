@@ -20,6 +20,7 @@ from .errors import LabError, UsageError
 from .state import Lab, existing, lab_names
 
 DEMO = Path(__file__).parent.parent / "demo.toml"
+DAY = 86400
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,7 +92,7 @@ def _console(args: argparse.Namespace) -> NoReturn:
 
 
 def _cut(args: argparse.Namespace) -> int:
-    faults.cut(existing(args.lab), args.target)
+    faults.cut(existing(args.lab), args.target, args.seconds)
     return 0
 
 
@@ -112,21 +113,26 @@ def _unit(act: Callable[..., None], *more: str) -> Callable[[argparse.Namespace]
 
 def _power_off(args: argparse.Namespace) -> int:
     lab = existing(args.lab)
-    target = lab.definition.host(args.host)
     with lab.lock():
-        host.power_off(lab, target)
+        faults.power_off(lab, args.target, args.seconds)
     return 0
 
 
 def _power_on(args: argparse.Namespace) -> int:
     lab = existing(args.lab)
-    target = lab.definition.host(args.host)
     with lab.lock():
-        host.power_on(lab, target)
-    cut = lab.flag("cut", target.name) or (target.rack and lab.flag("cut", target.rack))
-    if not cut:
-        host.await_ssh(lab, target, lifecycle.BOOT_SECONDS)
+        started = faults.power_on(lab, args.target)
+    for target in started:
+        cut = lab.flag("cut", target.name) or (target.rack and lab.flag("cut", target.rack))
+        if not cut:
+            host.await_ssh(lab, target, lifecycle.BOOT_SECONDS)
     return 0
+
+
+def _seconds(text: str) -> float:
+    if not text.isdigit() or not 1 <= int(text) <= DAY:
+        raise argparse.ArgumentTypeError(f"1 to {DAY} seconds are possible, not {text!r}")
+    return float(text)
 
 
 def _volume(args: argparse.Namespace) -> int:
@@ -167,14 +173,19 @@ def _parser() -> Parser:
     verb("list", _list, "show the labs that are there")
     verb("ssh", _ssh, "a shell on a host, or one command", a_host, a_command)
     verb("console", _console, "the same as root at the host's console, with no network in between", a_host, a_command)
-    verb("cut", _cut, "cut a rack's uplink or a host's cable", ("target", {"metavar": "RACK|HOST"}))
+    a_target = ("target", {"metavar": "RACK|HOST"})
+    a_while = (
+        "--for",
+        {"dest": "seconds", "metavar": "SECONDS", "type": _seconds, "help": "undone by the lab itself after that time"},
+    )
+    verb("cut", _cut, "cut a rack's uplink or a host's cable", a_target, a_while)
     verb("heal", _heal, "mend a cut, or all", ("target", {"metavar": "RACK|HOST", "nargs": "?"}))
     signal_ = ("signal", {"metavar": "SIGNAL", "nargs": "?", "default": "KILL"})
     verb("kill", _unit(faults.kill, "signal"), "kill all processes of a unit", a_host, a_unit, signal_)
     verb("freeze", _unit(faults.freeze), "stop all processes of a unit where they stand", a_host, a_unit)
     verb("thaw", _unit(faults.thaw), "let a frozen unit go on", a_host, a_unit)
-    verb("power-off", _power_off, "end a host at once; it stays off", a_host)
-    verb("power-on", _power_on, "start a host and wait until it answers", a_host)
+    verb("power-off", _power_off, "end a host, or a whole rack, at once; it stays off", a_target, a_while)
+    verb("power-on", _power_on, "start a host, or a rack, and wait until it answers", a_target)
     acts = ("act", {"choices": ["detach", "attach", "empty"]})
     a_volume = ("name", {"metavar": "NAME"})
     verb("volume", _volume, "take a data volume away, bring it back, or blank it", a_host, acts, a_volume)

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import re
 import signal as signals
+import sys
 
 from . import host as hosts
 from . import network
+from .cgroup import Cgroup, own_cgroup
 from .definition import Host
 from .errors import LabError, UsageError, unknown
+from .process import spawn
 from .state import Lab
 
 
-def cut(lab: Lab, target: str) -> None:
-    """Cut a rack off from the other racks (its hosts still reach each other), or one host off from everything."""
-    network.switch(lab, _rack_or_host(lab, target), on=False)
+def cut(lab: Lab, target: str, seconds: float | None = None) -> None:
+    """Cut a rack off from the other racks (its hosts still reach each other), or one host off from everything.
+
+    With ``seconds`` it heals by itself after that time.
+    """
+    name = _rack_or_host(lab, target)
+    disarm(lab, "heal", name)
+    if seconds is not None:
+        arm(lab, "heal", name, seconds)
+    network.switch(lab, name, on=False)
 
 
 def heal(lab: Lab, target: str | None) -> list[str]:
@@ -25,8 +35,54 @@ def heal(lab: Lab, target: str | None) -> list[str]:
     names = [_rack_or_host(lab, target)] if target else [*lab.definition.racks, *lab.definition.hosts]
     mended = [name for name in names if lab.flag("cut", name)]
     for name in mended:
+        disarm(lab, "heal", name)
         network.switch(lab, name, on=True)
     return mended
+
+
+def power_off(lab: Lab, target: str, seconds: float | None = None) -> None:
+    """End a host, or all hosts of a rack, at once; with ``seconds`` they are started again after that time."""
+    those = hosts_of(lab, target)
+    disarm(lab, "power-on", target)
+    if seconds is not None:
+        arm(lab, "power-on", target, seconds)
+    hosts.power_off(lab, those)
+
+
+def power_on(lab: Lab, target: str) -> list[Host]:
+    """Start a host, or all hosts of a rack; return them. Harmless where they run."""
+    disarm(lab, "power-on", target)
+    those = hosts_of(lab, target)
+    for host in those:
+        hosts.power_on(lab, host)
+    return those
+
+
+def hosts_of(lab: Lab, target: str) -> list[Host]:
+    """The hosts of a rack, or the one host."""
+    name = _rack_or_host(lab, target)
+    return [host for host in lab.definition.hosts.values() if name in (host.name, host.rack)]
+
+
+def arm(lab: Lab, verb: str, target: str, seconds: float) -> None:
+    """Have the lab undo a fault after a while, whatever becomes of whoever made it.
+
+    A process of the lab's own waits, in a control group that ``disarm`` and ``down`` end.
+    """
+    words = [sys.executable, hosts.PROGRAM, "--lab", lab.name, verb, target]
+    wait = ["/bin/sh", "-c", 'sleep "$0" && exec "$@"', f"{seconds:g}", *words]
+    spawn(wait, lab.folder / "undone.log", _watch(lab, verb, target).create().enter)
+
+
+def disarm(lab: Lab, verb: str, target: str) -> None:
+    """End what waits to undo a fault, unless that is this very process."""
+    watch = _watch(lab, verb, target)
+    if own_cgroup() != watch.path:
+        watch.remove()
+
+
+def _watch(lab: Lab, verb: str, target: str) -> Cgroup:
+    return Cgroup(lab.name, "undo", f"{verb}.{target}")
 
 
 def kill(lab: Lab, host: Host, unit: str, signal: str) -> None:

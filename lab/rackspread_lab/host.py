@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,12 +76,14 @@ def power_on(lab: Lab, host: Host) -> None:
     spawn(["/bin/sh", "-c", SUPERVISOR, "supervisor", *boot], lab.console(host), group.enter)
 
 
-def power_off(lab: Lab, host: Host) -> None:
-    """End a host at once, as by pulling its plugs: first the cable, so that no connection is closed in good order."""
-    network.unplug(lab, host)
-    lab.host_cgroup(host).remove()
-    network.unplug(lab, host)  # again: it may just have been booting
-    forget_connections(lab, host)
+def power_off(lab: Lab, hosts: Collection[Host]) -> None:
+    """End hosts at once, as by pulling their plugs: first the cables, so that no connection is closed in good order."""
+    for host in hosts:
+        network.unplug(lab, host)
+    for host in hosts:
+        lab.host_cgroup(host).remove()
+        network.unplug(lab, host)  # again: it may just have been booting
+        forget_connections(lab, host)
 
 
 def boot(lab: Lab, host: Host) -> NoReturn:

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils import state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
@@ -26,14 +24,13 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
+from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import LOOK_SECONDS, Asked, look
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain import plain
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Answer, Call, Remote
+from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
 from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
-
-LOOK_SECONDS = 60
 
 ARGUMENTS = {
     "service": {"type": "str", "required": True, "choices": list(SERVICES)},
@@ -87,44 +84,39 @@ class _Hosts:
         self, action: ActionModule, variables: Mapping[str, Any], given: Mapping[str, Any], path: Path
     ) -> None:
         self._action = action
-        self._given = given
         self._path = path
         self._remote = Remote(action, variables)
         self._groups = {each["name"]: each for each in given["groups"]}
         self._lock = locks.read(path)
-        self._parent = os.getppid()
+        root = given["data_root"]
+        self._asked = Asked(
+            given["service"],
+            given["groups"],
+            lambda host: self._remote.template(host, root) if root is not None else None,
+            given["program"],
+            given["settings"],
+            given["secrets"],
+        )
 
     def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
         """One call a host, whatever the number of its members."""
-        by_host: dict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
-        for group in groups:
-            for member in group.members:
-                by_host[member["host"]].append((group.name, member))
-        calls = [
-            self._call(
-                host, "info", {"instances": [self._instance(name, member) for name, member in members]}, LOOK_SECONDS
-            )
-            for host, members in by_host.items()
-        ]
-        seen: dict[tuple[str, int], Observation] = {}
-        for (_host, members), answer in zip(by_host.items(), self._run(calls), strict=True):
-            for name, member in members:
-                seen[name, member["id"]] = self._observation(name, member, answer)
-        return {group.name: [seen[group.name, member["id"]] for member in group.members] for group in groups}
+        asked = replace(self._asked, groups=[self._groups[group.name] for group in groups])
+        return {name: seen for (_service, name), seen in look(self._remote.run, [asked], self._lock).items()}
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
         """All at once, each on its member's host."""
         calls = []
         for deed in deeds:
-            member = next(each for each in self._groups[deed.group]["members"] if each["id"] == deed.member)
+            group = self._groups[deed.group]
+            member = next(each for each in group["members"] if each["id"] == deed.member)
             arguments = {
-                **self._instance(deed.group, member, lock),
+                **self._asked.described(group, member, lock),
                 **deed.arguments,
                 "operation": deed.operation,
                 "site_id": lock.site_id,
                 "generation": lock.generation,
             }
-            calls.append(self._call(member["host"], "member", arguments, deed.seconds))
+            calls.append(self._asked.call(member["host"], "member", arguments, deed.seconds))
         return [
             Outcome(
                 ok=not (answer.failed or answer.unreachable),
@@ -132,12 +124,12 @@ class _Hosts:
                 answer=answer.result.get("answer") or {},
                 unreachable=answer.unreachable,
             )
-            for answer in self._run(calls)
+            for answer in self._remote.run(calls)
         ]
 
     def save(self, lock: Lock) -> Lock:
         """Replace the lock's file."""
-        self._stay()
+        self._remote.stay()
         self._lock = locks.write(self._path, lock)
         return self._lock
 
@@ -147,7 +139,7 @@ class _Hosts:
         with suppress(Refusal):  # groups given by hand, without a spec: they are all that is known
             hosts |= set(current.site().hosts)
         calls = [Call(host, "ansible.builtin.ping", {}, LOOK_SECONDS) for host in sorted(hosts)]
-        return [call.host for call, answer in zip(calls, self._run(calls), strict=True) if answer.unreachable]
+        return [call.host for call, answer in zip(calls, self._remote.run(calls), strict=True) if answer.unreachable]
 
     def say(self, line: str) -> None:
         """Print a line of its own; what a task returns comes only at its end."""
@@ -160,50 +152,6 @@ class _Hosts:
     def pause(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
-
-    def _run(self, calls: Sequence[Call]) -> list[Answer]:
-        self._stay()
-        return self._remote.run(calls)
-
-    def _stay(self) -> None:
-        """End here where ansible-playbook was killed: its worker would go on without anybody who sees or stops it."""
-        if os.getppid() != self._parent:
-            raise AnsibleActionFail("The run was ended; nothing more is done.")
-
-    def _call(self, host: str, kind: str, arguments: Mapping[str, Any], seconds: float) -> Call:
-        module = f"rackspread.ha.{self._given['service']}_{kind}"
-        common = {"settings": self._given["settings"], "secrets": self._given["secrets"]}
-        return Call(host, module, {**arguments, **common}, seconds)
-
-    def _instance(self, name: str, member: Mapping[str, Any], lock: Lock | None = None) -> dict[str, Any]:
-        """How the modules on the hosts are told of a member."""
-        program = self._given["program"]
-        root = self._given["data_root"]
-        root = self._remote.template(member["host"], root) if root is not None else None
-        instance = Instance.of(name, member["id"], root, program)
-        locked = (lock or self._lock).groups.get(name)
-        group = {
-            **self._groups[name],
-            "intent": locked and locked.intent,
-            "formed": locked and locked.formed,
-            "next_id": locked.next_id if locked else max(each["id"] for each in self._groups[name]["members"]) + 1,
-        }
-        return {
-            "group": group,
-            "member": member["id"],
-            "unit": instance.unit,
-            "data": instance.data,
-            "program": program,
-        }
-
-    def _observation(self, name: str, member: Mapping[str, Any], answer: Answer) -> Observation:
-        instance = f"{name}_{self._given['program']}" if self._given["program"] else name
-        seen = answer.result.get("members", {}).get(instance)
-        if answer.unreachable or answer.failed or seen is None:
-            return Observation.unreachable(
-                member, answer.message or "the look had no answer", failed=not answer.unreachable
-            )
-        return Observation.from_answer(member, seen)
 
 
 def _result(report: Report) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Known,
     Observation,
     State,
-    classify,
-    classify_stateless,
+    classified,
     decide,
     intents,
     was_formed,
@@ -474,13 +473,10 @@ class Convergence:
         lock = self._lock
         for name, observations in self._world.look([self._groups[name] for name in names]).items():
             known = self._known(name)
-            classified = [
-                seen.as_(classify(seen, known) if self._service.stateful else classify_stateless(seen))
-                for seen in observations
-            ]
-            self.report.observations[name] = classified
+            members = classified(observations, known, self._service)
+            self.report.observations[name] = members
             if self._service.stateful and not known.formed:
-                cluster = next((seen.tells("cluster_id") for seen in classified if seen.state is State.JOINED), None)
+                cluster = next((seen.tells("cluster_id") for seen in members if seen.state is State.JOINED), None)
                 if cluster:
                     lock = self._with_group(lock, name).with_group(name, formed=cluster)
         self._save(lock)
@@ -489,8 +485,7 @@ class Convergence:
         return next(seen for seen in self.report.observations[name] if seen.member == member)
 
     def _known(self, name: str) -> Known:
-        locked = self._lock.groups.get(name) or LockedGroup(0, 0, ())
-        return Known(name, self._lock.site_id or "", locked.intent, locked.formed)
+        return Known.of(self._lock, name)
 
     def _with_group(self, lock: Lock, name: str, forming: bool = False) -> Lock:
         """The lock with this group in it, whole; with an intent where it is to be formed."""

@@ -24,6 +24,7 @@ Groups = Mapping[str, Mapping[str, Any]]
 BALANCER = "edge_balancer"
 GROUP = "the members of the same group"
 CLIENTS = "the clients of the service"
+NAMED = "those of the service's clients that the site names; nobody where it names none"
 ANYBODY = ("0.0.0.0/0", "::/0")
 VRRP = 112
 
@@ -31,7 +32,7 @@ ELASTICSEARCH = ("elasticsearch_master", "elasticsearch_data", "elasticsearch_co
 MONGODB = ("mongodb_config", "mongodb_shard", "mongodb_router")
 
 REACH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "etcd_voter": {"main": (GROUP, "postgres_shard"), "peer": (GROUP,)},
+    "etcd_voter": {"main": (GROUP, "postgres_shard", NAMED), "peer": (GROUP,)},
     "postgres_shard": {
         "main": (GROUP, "postgres_router", BALANCER),
         "rest": (GROUP, "postgres_router", BALANCER),
@@ -51,7 +52,7 @@ REACH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kafka_broker": {"main": ("kafka_broker", CLIENTS), "peer": ("kafka_broker",)},
     BALANCER: {"main": (CLIENTS,), "peers": (GROUP,)},
 }
-"""Who opens connections to each port of each component: one of the two above, or every member of a component."""
+"""Who opens connections to each port of each component: one of the three above, or every member of a component."""
 
 
 def openings(groups: Groups, host: str, clients: Mapping[str, Iterable[str]] | None = None) -> dict[int, Sources]:
@@ -128,8 +129,8 @@ def _sources(
 ) -> Iterable[Network]:
     """The networks behind the words of a row of REACH."""
     for one in who:
-        if one == CLIENTS:
-            for network in clients.get(group["service"]) or ANYBODY:
+        if one in (CLIENTS, NAMED):
+            for network in clients.get(group["service"]) or (ANYBODY if one == CLIENTS else ()):
                 try:
                     yield ipaddress.ip_network(network, strict=False)
                 except ValueError:

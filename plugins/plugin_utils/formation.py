@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
 from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
 
 
@@ -60,6 +61,12 @@ class Known:
     site_id: str
     intent: Mapping[str, Any] | None = None
     formed: str | None = None
+
+    @classmethod
+    def of(cls, lock: Lock, group: str) -> Known:
+        """What a lock knows of the group of this key, which need not be in it."""
+        locked = lock.groups.get(group) or LockedGroup(0, 0, ())
+        return cls(group, lock.site_id or "", locked.intent, locked.formed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +204,11 @@ def classify_stateless(seen: Observation) -> State:
     if not seen.running:
         return State.STOPPED
     return State.JOINED if seen.tells("healthy", False) else State.FORMED
+
+
+def classified(observations: Sequence[Observation], known: Known, service: Service) -> list[Observation]:
+    """All members of a group with their states."""
+    return [seen.as_(classify(seen, known) if service.stateful else classify_stateless(seen)) for seen in observations]
 
 
 def decide(group: str, observations: Sequence[Observation], formed_before: bool, service: Service) -> Decision:

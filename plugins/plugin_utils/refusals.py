@@ -7,7 +7,8 @@ A refusal has a stable code, one sentence about this very case and a remedy. The
 found; the remedy comes from the table, so that a code always has one way out. `docs/refusals.md` has a section a code.
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
-living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090 and on packages and more.
+living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
+drills.
 """
 
 from __future__ import annotations
@@ -249,6 +250,34 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-084": Row(
         "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
+    ),
+    # 100-109: drills
+    "RS-100": Row(
+        "A site that is not meant for drills",
+        "Set `rackspread_drills: true` for all its hosts, if it may be broken on purpose.",
+    ),
+    "RS-101": Row("No such drill", "{hint}"),
+    "RS-102": Row(
+        "A site that is not whole",
+        "Bring it back to full redundancy first (site.yml, status.yml): a drill takes away what is left.",
+    ),
+    "RS-103": Row(
+        "A fault that can't be made here, or not be undone",
+        "Choose another fault or target; docs/drills.md says what each needs.",
+    ),
+    "RS-104": Row(
+        "No client that counts",
+        "Set `rackspread_probe_host` to a host outside the racks that reaches the site as its clients do.",
+    ),
+    "RS-105": Row("A drill that nobody confirmed", "Answer yes when it asks, or give `-e confirm=yes`."),
+    "RS-106": Row(
+        "A site that did not come back",
+        "The fault is ended. See with status.yml what is missing, and in the journals why; site.yml repairs what it"
+        " can.",
+    ),
+    "RS-107": Row(
+        "Acknowledged writes are missing, or twice there",
+        "See {path}. Keep the hosts' journals: this must never happen, and is worth a report.",
     ),
 }
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible import constants, context
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.action import ActionBase
@@ -75,6 +75,7 @@ class Remote:
         self._variables: dict[str, dict[str, Any]] = {}
         self._lanes: dict[str, list[_Lane]] = defaultdict(list)
         self._slots = threading.BoundedSemaphore(max(1, context.CLIARGS.get("forks") or 5))
+        self._parent = os.getppid()
 
     def variables(self, host: str) -> dict[str, Any]:
         """The variables of a host, as a task of this play has them there, not templated."""
@@ -96,8 +97,16 @@ class Remote:
         """A value templated with a host's variables."""
         return Templar(loader=self._action._loader, variables=self.variables(host)).template(value)
 
+    def stay(self) -> None:
+        """End here (AnsibleActionFail) where ansible-playbook was killed: its worker would go on without anybody who
+        sees or stops it.
+        """
+        if os.getppid() != self._parent:
+            raise AnsibleActionFail("The run was ended; nothing more is done.")
+
     def run(self, calls: Sequence[Call]) -> list[Answer]:
         """Make all calls at once; their answers in the same order. Never raises for what a host does or fails to do."""
+        self.stay()
         taken: dict[str, int] = defaultdict(int)
         jobs = []
         for call in calls:

@@ -40,12 +40,12 @@ def render(topology: Mapping[str, Any], login: Login, width: int = 100) -> str:
 def published_addresses(topology: Mapping[str, Any]) -> list[str]:
     """Where clients reach the balancers: the VIPs, or the balancers' own addresses where there are none."""
     vips = topology["settings"].get("edge", {}).get("vips", [])
-    return [str(ip_interface(vip).ip) for vip in vips] or [member["address"] for member in _balancers(topology)]
+    return [str(ip_interface(vip).ip) for vip in vips] or [member["address"] for member in balancers(topology)]
 
 
 def shard_endpoints(topology: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     """Each shard that clients reach through balancers, with its port for writes and the one for reads."""
-    if not _balancers(topology):
+    if not balancers(topology):
         return []
     return [
         (key, group["members"][0]["ports"]["write"], group["members"][0]["ports"]["read"])
@@ -58,7 +58,7 @@ def _endpoints(topology: Mapping[str, Any], shards: list[tuple[str, int, int]]) 
     rows: list[list[str]] = [["clients connect to", "writes", "reads from replicas"]]
     addresses = published_addresses(topology)
     for key, write, read in shards:
-        rows.append([key, *(" ".join(_socket(address, port) for address in addresses) for port in (write, read))])
+        rows.append([key, *(" ".join(socket_of(address, port) for address in addresses) for port in (write, read))])
     return table(rows)
 
 
@@ -69,7 +69,7 @@ def _connecting(topology: Mapping[str, Any], shards: list[tuple[str, int, int]],
         f'psql "host={host} port={shards[0][1]} dbname={login.database} user={login.user}'
         f' sslmode=verify-full sslrootcert={state}/pki/postgres/ca.crt"'
     )
-    pages = [f"https://{_socket(each['address'], each['ports']['main'])}" for each in _balancers(topology)]
+    pages = [f"https://{socket_of(each['address'], each['ports']['main'])}" for each in balancers(topology)]
     return "\n".join([
         f"To connect:   {psql}",
         f"  the CA:       {state}/pki/postgres/ca.crt",
@@ -80,7 +80,8 @@ def _connecting(topology: Mapping[str, Any], shards: list[tuple[str, int, int]],
     ])
 
 
-def _balancers(topology: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def balancers(topology: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The members of the site that balance."""
     return list(_members(topology, "edge", "balancer"))
 
 
@@ -90,7 +91,8 @@ def _members(topology: Mapping[str, Any], service: str, component: str) -> Itera
             yield from group["members"]
 
 
-def _socket(address: str, port: int) -> str:
+def socket_of(address: str, port: int) -> str:
+    """Address and port as they stand in a URL."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Service:
 
     Args:
         name: also the prefix of the modules on the hosts: `<name>_member` and `<name>_info`.
+        component: whose members it is, as the catalogue has it.
+        program: where several programs make up a member, which of them this is.
         stateful: whether members keep data; without it a member is stopped or joined, and nothing is ever formed.
         forms: the first bootstrap happens on all members `together` (etcd starts with all its voters), or on the
             `first` alone, whom the others join.
@@ -29,7 +32,9 @@ class Service:
     """
 
     name: str
+    component: str
     gate: Literal["quorum", "in_sync", "any_other"]
+    program: str | None = None
     stateful: bool = True
     forms: Literal["together", "first"] = "first"
     joins: Literal["one", "side_by_side"] = "one"
@@ -45,17 +50,27 @@ SERVICES: dict[str, Service] = {
     row.name: row
     for row in (
         # A majority must be up before any of them is ready: a serial first start would hang.
-        Service("etcd", gate="quorum", forms="together"),
+        Service("etcd", "etcd_voter", gate="quorum", forms="together"),
         # A clone copies the whole database, from the leader to each replica.
         Service(
-            "postgres", gate="in_sync", joins="side_by_side", form=180, start=180, join=3600, restart=120, spare=120
+            "postgres", "postgres_shard", gate="in_sync", joins="side_by_side",
+            form=180, start=180, join=3600, restart=120, spare=120,
         ),
         # A restart ends when the data is read again, and what was missed meanwhile, maybe all of it, is copied.
         Service(
-            "redis", gate="in_sync", joins="side_by_side", spans=True, form=60, start=600, join=3600, restart=600
+            "redis", "redis_shard", gate="in_sync", joins="side_by_side", spans=True,
+            form=60, start=600, join=3600, restart=600,
         ),
-        Service("redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
-        Service("haproxy", gate="any_other", stateful=False, start=30, restart=30, spare=30),
-        Service("keepalived", gate="any_other", stateful=False, start=30, restart=30, spare=30),
+        Service("redis_proxy", "redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
+        *(
+            Service(program, "edge_balancer", "any_other", program, stateful=False, start=30, restart=30, spare=30)
+            for program in ("haproxy", "keepalived")
+        ),
     )
-}
+}  # fmt: skip
+
+
+def programs_of(group: Mapping[str, Any]) -> list[Service]:
+    """The rows that make up the members of a group, `{service, component, …}`; none where no role builds it."""
+    component = f"{group['service']}_{group['component']}"
+    return [row for row in SERVICES.values() if row.component == component]

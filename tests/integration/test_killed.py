@@ -57,9 +57,8 @@ def test_a_first_run_that_was_killed_is_finished_by_the_next(point: str, tmp_pat
     assert again.code == 0, again.output[-8000:]
     live.await_whole()
     assert all(group["formed"] for key, group in live.groups().items() if key.startswith(("etcd", "postgres")))
-    with live.Probe() as probe:
+    with live.Load() as load:
         pass
-    probe.judge()
-    assert probe.lost == 0
+    assert load.lost == 0
     last = live.play()
     assert (last.code, last.changed) == (0, {}), last.output[-8000:]

@@ -243,6 +243,36 @@ def test_a_cut_host_is_alone_even_after_a_reboot(healed: Running) -> None:
     assert healed.reach("r1h2", "198.18.30.11")
 
 
+def test_a_cut_for_a_while_heals_by_itself(healed: Running) -> None:
+    healed("cut", "rack1", "--for", "2")
+    assert healed.status("r1h1")[4:6] == ["rack", "cut"]
+    until(lambda: healed.status("r1h1")[4] == "up", "the lab heals rack1")
+    assert healed.reach("client", "198.18.30.11")
+
+
+def test_who_heals_ends_what_would_have_healed(healed: Running) -> None:
+    watches = groups("t-racks", "undo", "heal.rack1")
+    healed("cut", "rack1", "--for", "600")
+    assert any(group.exists() for group in watches)
+    assert healed("heal").stdout == "mended: rack1\n"
+    assert not any(group.exists() for group in watches)
+    healed("cut", "rack1", "--for", "600")
+    healed("cut", "rack1")
+    assert not any(group.exists() for group in watches)
+
+
+def test_a_rack_that_is_off_for_a_while_comes_back_by_itself(racks: Running) -> None:
+    before = {host: racks.boot(host) for host in ("r1h1", "r1h2")}
+    racks("power-off", "rack1", "--for", "2")
+    assert [racks.status(host)[3] for host in before] == ["off", "off"]
+    assert racks.status("r2h1")[3] == "on"
+    for host, boot in before.items():
+        until(lambda host=host, boot=boot: racks.boot(host) not in ("", boot), f"the lab starts {host}")
+        racks.wait_for_unit(host, "ssh", "active")
+    racks("power-on", "rack1")
+    assert [racks.ssh(host, "hostname") for host in before] == ["r1h1", "r1h2"]
+
+
 def test_a_killed_unit_goes_on_running_on_the_neighbour(racks: Running) -> None:
     for host in ("r1h1", "r1h2"):
         racks.root(host, "systemd-run --collect --unit=victim sleep 1000")
@@ -382,6 +412,7 @@ def test_a_volume_in_use_is_not_taken_away(racks: Running) -> None:
         (["frobnicate"], "invalid choice: 'frobnicate' (choose from"),
         (["ssh", "r7h1"], "There is no host 'r7h1' here. Known: r1h1, r1h2, r2h1, client."),
         (["cut", "rack7"], "There is no rack or host 'rack7' here. Known: rack1, rack2, r1h1"),
+        (["cut", "rack1", "--for", "0"], "1 to 86400 seconds are possible, not '0'."),
         (["volume", "r1h1", "empty", "wal"], "There is no volume 'wal' here. Known: data."),
         (["kill", "r1h1", "ssh", "SIGNONE"], "There is no signal 'SIGNONE'. Known: HUP, INT"),
     ],

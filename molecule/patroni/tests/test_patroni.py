@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from putting import put
 from transient import unit_name
 from waiting import until
 
@@ -65,10 +65,11 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
             "sslmode": "verify-full", "sslrootcert": f"{PKI}/ca.crt",
         },
     }  # fmt: skip
-    put(client, "/root/probe.py", (ROOT / "probes/postgres.py").read_text())
+    for program in ("postgres.py", "counting.py"):
+        put(client, f"/root/{program}", (ROOT / "probes" / program).read_text())
     put(client, "/root/probe.json", json.dumps(settings))
     client.check_output("rm -f /root/probe.jsonl")
-    probe = "/usr/bin/python3 /root/probe.py"
+    probe = "/usr/bin/python3 /root/postgres.py"
     unit = unit_name("probe")
     client.check_output(
         f"systemd-run --quiet --collect --unit={unit} {probe} run /root/probe.json /root/probe.jsonl"
@@ -79,12 +80,7 @@ def writing(client: Any) -> Iterator[dict[str, Any]]:
         yield seen
     finally:
         client.run(f"systemctl stop {unit}")
-    seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout))
-
-
-def put(host: Any, path: str, text: str) -> None:
-    encoded = base64.b64encode(text.encode()).decode()
-    host.check_output(f"echo {encoded} | base64 --decode | install -m 0600 /dev/stdin {path}")
+    seen.update(json.loads(client.run(f"{probe} verify /root/probe.json /root/probe.jsonl").stdout)["targets"])
 
 
 def nothing_lost(seen: dict[str, Any]) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.rackspread.ha.plugins.module_utils.etcd import Etcd, cluster_id
+from ansible_collections.rackspread.ha.plugins.module_utils import host
+from ansible_collections.rackspread.ha.plugins.module_utils.etcd import Etcd, NoAnswer, cluster_id, url
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 
 # The first bytes of a write-ahead log that etcd 3.5.16 wrote as member ca6fdf42ce9e56d7... of cluster fc6819d1a280fc32.
@@ -81,3 +82,61 @@ def test_members_are_told_apart_by_their_peer_url(etcd: Etcd) -> None:
         "etcd_voter1-2=https://198.18.12.21:2480",
         "etcd_voter1-5=https://[fd00::31]:2480",
     ]
+
+
+@pytest.fixture
+def first_start(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What only the next first start is told; nothing is started."""
+    told: dict[str, str] = {}
+
+    def start() -> None:
+        lines = Path(etcd.instance.first_start).read_text().splitlines()
+        told.update(line.split("=", 1) for line in lines)
+
+    monkeypatch.setattr(etcd, "start", start)
+    monkeypatch.setattr(host, "own", lambda *_: None)  # there is no user etcd in here
+    return told
+
+
+def test_only_a_formation_is_told_of_a_new_cluster(etcd: Etcd, first_start: dict[str, str]) -> None:
+    etcd.form({"formation_id": "first"})
+    assert first_start["ETCD_INITIAL_CLUSTER_STATE"] == "new"
+    assert first_start["ETCD_INITIAL_CLUSTER"].count("=https://") == len(MEMBERS)
+
+
+def test_who_joins_is_told_of_the_existing_cluster_as_it_is(etcd: Etcd, first_start: dict[str, str]) -> None:
+    etcd.join({"initial_cluster": "a=https://192.0.2.1:2480"})
+    assert first_start["ETCD_INITIAL_CLUSTER_STATE"] == "existing"
+    assert first_start["ETCD_INITIAL_CLUSTER"] == "a=https://192.0.2.1:2480"
+    assert not Path(etcd.instance.first_start).exists(), "no later start reads it"
+
+
+class Cluster:
+    """Answers of a cluster that counts all members; what it is asked to do is noted."""
+
+    def __init__(self, alive: bool) -> None:
+        self.alive = alive
+        self.asked: list[str] = []
+
+    def members(self, certain: bool = False, seconds: float = 0) -> list[dict[str, Any]]:
+        return [{"ID": str(each["id"]), "peerURLs": [url(each, "peer")]} for each in MEMBERS]
+
+    def call(self, path: str, body: dict[str, Any] | None = None, seconds: float = 0) -> dict[str, Any]:
+        self.asked.append(path)
+        if not self.alive and path.endswith("status"):
+            raise NoAnswer("dead")
+        return {}
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_voter_that_answers_has_not_lost_its_disk_and_is_not_removed(
+    etcd: Etcd, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    cluster = Cluster(alive)
+    monkeypatch.setattr(etcd, "_client_of", lambda _member: cluster)
+    if alive:
+        with pytest.raises(host.Failed, match="member 2 on r2h1 answers: it is not removed"):
+            etcd.expel(MEMBERS[1])
+    else:
+        etcd.expel(MEMBERS[1])
+    assert ("/v3/cluster/member/remove" in cluster.asked) is not alive

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils import host
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.module_utils.postgres import Postgres
 
@@ -75,3 +76,21 @@ def test_a_dead_patroni_is_no_error(postgres: Postgres) -> None:
     live = postgres.ask()
     assert (live.healthy, live.role, live.cluster_id) == (False, "none", None)
     assert live.detail
+
+
+def test_a_database_is_not_in_the_way_of_initdb_and_stays_where_it_is(postgres: Postgres) -> None:
+    put(postgres, "pgdata/PG_VERSION")
+    with pytest.raises(OSError, match="not empty"):
+        postgres._initialise()
+    assert Path(postgres.pgdata, "PG_VERSION").read_text() == "17\n"
+
+
+def test_a_copy_that_was_cut_short_is_set_aside_and_kept(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(postgres, "pgdata/PG_VERSION")
+    stopped = host.Unit("x", "loaded", "inactive", "dead", "success", 0, "disabled", False)
+    monkeypatch.setattr(host, "unit", lambda _name: stopped)  # no systemd in here
+    postgres._set_aside()
+    (kept,) = Path(postgres.instance.data or "").glob("pgdata.unfinished-*/PG_VERSION")
+    assert kept.read_text() == "17\n"

@@ -67,6 +67,9 @@ class Cluster:
     Args:
         service: its row.
         dies: asked before each step that the world takes; raises Killed to end the run there.
+
+    `counted` are the members that a cluster counts, `voted` those of them that had data once: a membership of its own,
+    which ends as the member is removed.
     """
 
     service: Service = ETCD
@@ -76,6 +79,7 @@ class Cluster:
     lock: Lock = field(default_factory=Lock)
     machines: dict[int, Machine] = field(default_factory=dict)
     counted: dict[str, set[int]] = field(default_factory=dict)
+    voted: set[tuple[str, int]] = field(default_factory=set)
     leader: int | None = None
     clock: float = 0.0
     said: list[str] = field(default_factory=list)
@@ -227,6 +231,7 @@ class Cluster:
         assert not any(self.lives(other) for other in self.formations - {cluster}), "formed beside a living cluster"
         self.formations.add(cluster)
         machine.wal = cluster
+        self.voted.add((cluster, deed.member))
         together = set(self.machines) if self.service.forms == "together" else {deed.member}
         self.counted.setdefault(cluster, together)
         self.dies()
@@ -238,7 +243,10 @@ class Cluster:
         self._claim(deed, machine, lock)
         cluster = deed.arguments["peer"]["cluster"]
         assert deed.member in self.counted[cluster], "it joined without being expected"
+        if self.service.gate == "quorum":
+            assert (cluster, deed.member) not in self.voted, "a voter without its disk came back as if it remembered"
         machine.wal = cluster
+        self.voted.add((cluster, deed.member))
         self.dies()
         machine.running = machine.current
 
@@ -256,6 +264,7 @@ class Cluster:
         if not self.lives(machine.wal):
             raise ValueError("no majority")
         self.counted[machine.wal].discard(target)
+        self.voted.discard((machine.wal, target))
 
     def _start(self, _deed: Deed, machine: Machine, _lock: Lock) -> None:
         machine.current = machine.current or machine.staged

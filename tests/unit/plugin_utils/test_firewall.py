@@ -12,6 +12,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.firewall import (
     ANYBODY,
     CLIENTS,
     GROUP,
+    NAMED,
     REACH,
     openings,
     ruleset,
@@ -50,7 +51,7 @@ def test_every_port_of_the_catalogue_has_a_row_and_no_other() -> None:
     assert {name: set(rows) for name, rows in REACH.items()} == {
         name: {port.name for port in component.ports} for name, component in BY_ID.items()
     }
-    assert {who for rows in REACH.values() for row in rows.values() for who in row} <= {GROUP, CLIENTS, *BY_ID}
+    assert {who for rows in REACH.values() for row in rows.values() for who in row} <= {GROUP, CLIENTS, NAMED, *BY_ID}
 
 
 def test_a_port_is_open_to_its_group_and_to_those_who_need_it_alone() -> None:
@@ -60,6 +61,11 @@ def test_a_port_is_open_to_its_group_and_to_those_who_need_it_alone() -> None:
     assert addresses(ports[2379]) == {f"192.0.2.{n}" for n in (1, 2, 3, 4, 5)}
     assert addresses(ports[8008]) == {f"192.0.2.{n}" for n in (1, 2, 3, 4, 6)}
     assert 5432 not in ports, "published on the balancers alone"
+
+
+def test_clients_that_must_be_named_are_let_in_by_name_alone() -> None:
+    assert "192.0.2.200" not in addresses(openings(GROUPS, "h1")[2379])
+    assert "192.0.2.200" in addresses(openings(GROUPS, "h1", {"etcd": ["192.0.2.200/32"]})[2379])
 
 
 def test_published_ports_are_the_balancers_and_open_to_clients() -> None:

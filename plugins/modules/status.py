@@ -1,0 +1,51 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: status
+short_description: Tell how a site stands, and which rack's loss it would survive now
+version_added: "0.1.0"
+author: rackspread founders (@rackspread)
+description:
+  - Looks at every member over its host's own connection, and tells what keeps the site from being whole, and for each
+    rack whether the site would survive its loss now, and why not. By the placement it always would; with a voter down,
+    or a copy behind, it may not.
+  - Changes nothing.
+options: {}
+attributes:
+  check_mode:
+    description: Tells the same in check mode.
+    support: full
+  diff_mode:
+    description: Nothing is changed.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Tell how the site stands
+  rackspread.ha.status:
+  register: status
+
+- name: Go on only where every rack can be spared
+  ansible.builtin.assert:
+    that: status.racks.values() | map(attribute='survives') is all
+"""
+
+RETURN = r"""
+ailments:
+  description: What keeps the site from being whole, a sentence each.
+  returned: success
+  type: list
+  elements: str
+racks:
+  description: By rack whether the site C(survives) its loss now, and the C(reasons) why not.
+  returned: success
+  type: dict
+exposition:
+  description: The same as metrics, a file for node-exporter's textfile collector.
+  returned: success
+  type: str
+"""

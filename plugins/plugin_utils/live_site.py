@@ -1,0 +1,67 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The site of this run as it is looked at: every group that something builds, over the hosts' own connections."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
+from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, look
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
+from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Remote
+from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service, programs_of
+from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
+
+
+class LiveSite:
+    """A planned site and what its hosts say of it.
+
+    Args:
+        site: as the inventory plugin planned it.
+        remote: the connections of an action.
+    """
+
+    def __init__(self, site: Site, remote: Remote) -> None:
+        self.topology: Mapping[str, Any] = site.topology
+        self.inventory = Path(site.state).parent
+        self._site = site
+        self._remote = remote
+        self._vips = site.topology["settings"].get("edge", {}).get("vips", [])
+        self.asked = list(self._rows())
+
+    def stand(self) -> Standing:
+        """Look at every member, all at once."""
+        lock = locks.read(locks.path_for(self.inventory))
+        seen = look(self._remote.run, self.asked, lock)
+        return Standing.of(self.topology["groups"], seen, lock, len(self._vips))
+
+    def _rows(self) -> list[Asked]:
+        by_row: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        rows: dict[str, Service] = {}
+        for key, group in self.topology["groups"].items():
+            for row in programs_of(group):
+                if row.name != "keepalived" or self._vips:
+                    rows[row.name] = row
+                    by_row[row.name].append({"name": key, "index": group["index"], "members": group["members"]})
+        return [
+            Asked(name, groups, self._root(rows[name]), rows[name].program, self._settings(rows[name]))
+            for name, groups in by_row.items()
+        ]
+
+    def _settings(self, row: Service) -> dict[str, Any]:
+        return {} if row.stateful else {"vips": self._vips}
+
+    def _root(self, row: Service) -> Any:
+        """The data root of a service on a host."""
+        service = row.component.partition("_")[0]
+
+        def root(host: str) -> str | None:
+            known = self._site.hosts[host]
+            return known.data_roots.get(service, known.data_root) if row.stateful else None
+
+        return root
