@@ -417,6 +417,7 @@ class Load:
         access = Access(
             lambda: {"user": USER, "database": DATABASE, "password": secret("postgres", "admin")},
             lambda service: (STATE / "pki" / service / "ca.crt").read_text(),
+            secret,
         )
         probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def test_the_disk_tells_what_the_member_is(
 def test_a_master_that_keeps_no_keys_on_disk_is_not_missed_any(tmp_path: Path) -> None:
     disk(tmp_path, own(slots="0-5461"), keys=False)
     assert member(1, tmp_path, persistent=False).find().state == "data"
+
+
+def test_a_look_that_is_told_nothing_goes_by_what_the_member_runs_with(tmp_path: Path) -> None:
+    own = group(1, "s1")
+    instance = Instance.of(own["name"], 1, "/srv/data", root=str(tmp_path))
+    assert "nothing tells how to ask it" in Redis(instance, own, own["members"][0], {}).ask().detail
+    folder = Path(instance.current)
+    folder.mkdir(parents=True)
+    runs_with = {"settings": {"admin": "boss", "groups": [own]}, "secrets": {"admin": "hidden"}}
+    (folder / "cluster.json").write_text(json.dumps(runs_with))
+    driver = Redis(instance, own, own["members"][0], {})
+    assert (driver.settings["admin"], driver.secrets) == ("boss", {"admin": "hidden"})
+    assert member(1, tmp_path).settings["admin"] == "admin", "what a run says comes first"
 
 
 def test_strange_files_are_left_alone(tmp_path: Path) -> None:
