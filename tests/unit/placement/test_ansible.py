@@ -72,6 +72,7 @@ def test_the_lab(tmp_path: Path) -> None:
     assert inventory["rs_postgres"]["children"] == ["rs_postgres_shard"]
     assert "client" not in own
     assert [instance["unit"] for instance in own["r2h3"]["instances"]] == [
+        "rackspread-redis-shard1",
         "rackspread-etcd-voter1",
         "rackspread-edge-balancer1",
     ]
