@@ -169,8 +169,9 @@ class Client:
         from redis import cluster
 
         nodes = [cluster.ClusterNode(*each) for each in self._settings["nodes"]]
+        strategy = cluster.LoadBalancingStrategy.ROUND_ROBIN_REPLICAS if replicas else None
         return cluster.RedisCluster(
-            startup_nodes=nodes, read_from_replicas=replicas, **self._common(timeout), **_once()
+            startup_nodes=nodes, load_balancing_strategy=strategy, **self._common(timeout), **_once()
         )
 
     def _common(self, timeout: float) -> dict[str, Any]:
