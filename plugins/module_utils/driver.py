@@ -46,6 +46,7 @@ class Live:
         pending_restart: the daemon itself says that a setting waits for a restart.
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
+        unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
     """
 
@@ -57,6 +58,7 @@ class Live:
     pending_restart: bool = False
     leader_first: bool = False
     unsettled: bool = False
+    unfinished: bool = False
     detail: str = ""
 
 

@@ -34,7 +34,8 @@ options:
     default: {}
   services:
     description:
-      - Services that are enabled and run, by name, each with those paths of O(files) whose change restarts it.
+      - Services, or timers by their whole name, that are enabled and run, each with those paths of O(files) whose
+        change restarts it.
     type: dict
     default: {}
 attributes:
