@@ -94,13 +94,17 @@ def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
     live.await_whole()
     master = next(member for member in live.members("redis_shard")["redis_shard1"] if member["leader"])
     run = drill(**YES, drill_service="redis", drill_target=master["rack"], drill_fault="uplink")
-    assert run.code == 0, run.output[-8000:]
     (result,) = live.results(run)
     told(
         f"{master['rack']} cut: {result['rto']}, lost {result['lost']}, {result['stale']} of {result['reads']} reads"
         f" stale, whole, with its masters at home, {result['redundant_after']} s after the heal"
     )
-    assert (result["lost"], result["duplicated"]) == ({}, {})
+    assert not result["duplicated"]
+    # Redis acknowledges before it copies: what was written in the last moment may be lost, but nothing that waited.
+    assert not [target for target in result["lost"] if "WAIT" in target]
+    assert sum(map(len, result["lost"].values())) < 20
+    assert ("RS-107" in run.output) is bool(result["lost"]), run.output[-8000:]
+    assert run.code == 0 or result["lost"], run.output[-8000:]
     assert result["acknowledged"] > 300
     assert 1 < result["rto"]["write"] <= 15, "the rack holds a master"
     assert live.redis()[f"redis_shard1/{master['host']}"]["role"] == "master", "it went home by itself"
