@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,21 @@ def tag(first: int, last: int) -> str:
     return next(str(n) for n in range(100000) if first <= redis.crc.key_slot(str(n).encode()) <= last)
 
 
-def there(cluster: Any, key: str, seconds: float = 60) -> bool:
-    """Whether there is a key, by whoever answers for it in the end."""
+def persist(action: Callable[[], Any], seconds: float = 60) -> Any:
+    """Do it until Redis does: a master takes no writes while a busy machine keeps its copies from answering in time."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return bool(cluster.exists(key))
+            return action()
         except (redis.RedisError, OSError):
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+            time.sleep(0.5)
+
+
+def there(cluster: Any, key: str) -> bool:
+    """Whether there is a key, by whoever answers for it in the end."""
+    return bool(persist(lambda: cluster.exists(key)))
 
 
 def write(cluster: Any, seconds: float) -> dict[str, Any]:
@@ -74,9 +80,9 @@ def main(settings: dict[str, Any], verb: str, number: str) -> Any:
     keys = [f"key:{n}" for n in range(int(number))]
     if verb == "fill":
         for key in keys:
-            cluster.set(key, key[::-1])
+            persist(lambda key=key: cluster.set(key, key[::-1]))
         return Counter(cluster.keyslot(key) * 3 // 16384 + 1 for key in keys)
-    return sum(cluster.get(key) == key[::-1] for key in keys)
+    return sum(persist(lambda key=key: cluster.get(key)) == key[::-1] for key in keys)
 
 
 if __name__ == "__main__":
