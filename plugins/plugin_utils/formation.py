@@ -35,13 +35,15 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """The steps that `decide` can name."""
+    """The steps that `decide` can name, and two for members that go (moving.py)."""
 
     FORM = "form"
     START = "start"
     WAIT = "wait"
     REPAIR = "repair"
     JOIN = "join"
+    EXPEL = "expel"
+    RETIRE = "retire"
     NOTHING = "nothing"
     REFUSE = "refuse"
 
@@ -75,7 +77,8 @@ class Observation:
 
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
-    `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
+    `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
+    another member takes over from it, `retired` that its host has put it away already.
     """
 
     member: int
@@ -94,18 +97,24 @@ class Observation:
     failed: bool = False
     rack: str = ""
     preferred: bool = False
+    leaving: bool = False
+    retired: bool = False
     state: State = State.UNREACHABLE
 
     @classmethod
     def from_answer(cls, member: Mapping[str, Any], answer: Mapping[str, Any]) -> Observation:
         """Make one of a member (M, as the lock has it) and what the look on its host answered."""
-        names = ("running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail")
+        names = (
+            "running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail",
+            "retired",
+        )  # fmt: skip
         given = {name: answer[name] for name in names if answer.get(name) is not None}
         return cls(
             member=member["id"],
             host=member["host"],
             rack=member.get("rack", ""),
             preferred=bool(member.get("leader")),
+            leaving=bool(member.get("leaving")),
             **given,
         )
 
