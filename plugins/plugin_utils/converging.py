@@ -10,7 +10,7 @@ What is remembered between two steps is only how long to wait: what a killed run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -21,12 +21,12 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Observation,
     State,
     classified,
-    decide,
     intents,
     was_formed,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy, may_restart, roll_order
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
+from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import step
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
@@ -95,6 +95,9 @@ class World(Protocol):
     def say(self, line: str) -> None:
         """Tell the operator."""
 
+    def ask(self, lines: Sequence[str]) -> None:
+        """Show what will be done, and have it confirmed. Raises Refusal where it is not."""
+
     def now(self) -> float:
         """Seconds of a clock that only goes forward."""
 
@@ -119,6 +122,21 @@ class Report:
     observations: dict[str, list[Observation]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an operator asks of a run beside what is staged.
+
+    Args:
+        restart: every member is restarted once, though nothing asks for it.
+        home: leaders go back to the members that the placement prefers.
+        ask: what will be rolled is shown before, and is to be confirmed.
+    """
+
+    restart: bool = False
+    home: bool = False
+    ask: bool = False
+
+
 @dataclass(slots=True)
 class _Course:
     """What one formation remembers between two looks: what it tried, and until when it waits for that."""
@@ -137,24 +155,37 @@ class Convergence:
         lock: the site's, as it is in its file.
         world: hosts, file and clock.
         check: only look, and tell what would be done.
+        wish: what is asked for beside.
     """
 
     def __init__(
-        self, service: Service, groups: Sequence[Group], lock: Lock, world: World, check: bool = False
+        self,
+        service: Service,
+        groups: Sequence[Group],
+        lock: Lock,
+        world: World,
+        check: bool = False,
+        wish: Wish | None = None,
     ) -> None:
         self._service = service
-        self._groups = {group.name: group for group in groups}
+        self._groups = {group.name: _present(group, lock) for group in groups}
         self._lock = lock
         self._world = world
         self._check = check
+        self._wish = wish or Wish()
         self._stopped: set[str] = set()
+        self._retired: dict[str, list[int]] = {}
+        self._expelled: set[tuple[str, int]] = set()
         self.report = Report()
 
     def run(self) -> Report:
-        """Form what is to be formed, then roll what wants it."""
+        """Form what is to be formed and make the moves, then roll what wants it."""
         self._form()
         try:
-            self._roll()
+            if self._announce():
+                self._roll()
+            if self._wish.home:
+                self._go_home()
         except Refusal as refusal:
             self.report.refusals.append(refusal)
         return self.report
@@ -162,9 +193,15 @@ class Convergence:
     # Formation
 
     def _form(self) -> None:
-        """One round a look: every group that is not settled yet makes its next step, all groups side by side."""
-        courses = {name: _Course() for name in self._groups}
-        while courses:
+        """One round a look: every group that is not settled yet makes its next step, all groups side by side.
+
+        But one move at a time: a group with a member that leaves begins when the one before it is settled.
+        """
+        moving = [] if self._check else [name for name in self._groups if self._leavers(name)]
+        courses = {name: _Course() for name in self._groups if name not in moving}
+        while courses or moving:
+            if moving and not any(self._leavers(name) for name in courses):
+                courses[moving.pop(0)] = _Course()
             self._look(courses)
             steps = {name: step for name, course in courses.items() if (step := self._next(name, course)) is not None}
             courses = {name: courses[name] for name in steps}
@@ -181,8 +218,16 @@ class Convergence:
     def _next(self, name: str, course: _Course) -> Decision | None:
         """What a group needs now; None where it is settled, for better or worse."""
         seen = self.report.observations[name]
-        decision = decide(name, seen, was_formed(seen, self._known(name)), self._service)
+        decision = step(name, seen, was_formed(seen, self._known(name)), self._service, self._gone(name))
+        if left := [member for member in self._retired[name] if (Action.RETIRE, member) not in course.tried]:
+            decision = Decision(Action.RETIRE, tuple(left), "put away before, by a run that was ended")
         action, now = decision.action, self._world.now()
+        if action in (Action.RETIRE, Action.EXPEL):
+            if new := tuple(member for member in decision.members if (action, member) not in course.tried):
+                course.tried |= {(action, member) for member in new}
+                course.until = None
+                self._step(name, f"{action.value} ({decision.reason})")
+                return replace(decision, members=new)
         if action is Action.NOTHING:
             self._remember(name, seen)
             return None
@@ -191,7 +236,7 @@ class Convergence:
             return None
         those = [each for each in seen if each.member in decision.members]
         if action is Action.WAIT:
-            if all(each.wants_roll for each in those):
+            if all(each.wants_roll for each in those) and not self._leavers(name):
                 return None  # what is staged may be what it lacks: the roll takes broken members first
             if course.until is None:
                 copying = any(each.state is State.HALF_FORMED for each in those)
@@ -218,6 +263,22 @@ class Convergence:
 
     def _take(self, steps: Mapping[str, Decision]) -> list[str]:
         """Take a step in each of these groups, the lock first. Returns the groups in which it failed."""
+        over: list[str] = []
+        for name, decision in steps.items():
+            match decision.action:
+                case Action.EXPEL | Action.RETIRE:
+                    over += self._stop_at_refusal(name, lambda own=name, those=decision: self._see_off(own, those))
+                case Action.JOIN | Action.REPAIR:
+                    over += self._stop_at_refusal(name, lambda own=name: self._open_doors(own))
+        coming = {
+            name: decision
+            for name, decision in steps.items()
+            if name not in over and decision.action not in (Action.EXPEL, Action.RETIRE)
+        }
+        return over + self._bring_up(coming)
+
+    def _bring_up(self, steps: Mapping[str, Decision]) -> list[str]:
+        """Form, start, or have members join. Returns the groups in which it failed."""
         lock = self._lock
         for name, decision in steps.items():
             lock = self._with_group(lock, name, forming=decision.action is Action.FORM)
@@ -258,8 +319,9 @@ class Convergence:
 
     def _help(self, name: str, target: int, operation: str) -> Deed:
         """A deed that a joined member, the leader if there is one, does for another."""
-        joined = [seen for seen in self.report.observations[name] if seen.state is State.JOINED]
-        helper = min(joined, key=lambda seen: (not seen.leads, seen.member))
+        others = [seen for seen in self.report.observations[name] if seen.member != target]
+        joined = [seen for seen in others if seen.state is State.JOINED]
+        helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
         return Deed(name, helper.member, operation, {"target": target})
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
@@ -270,6 +332,69 @@ class Convergence:
             if not outcome.ok and (deed.group not in failed or failed[deed.group].unreachable):
                 failed[deed.group] = outcome
         return done
+
+    # Moves
+
+    def _open_doors(self, name: str) -> None:
+        """Have those that are there take what is staged before another joins: it is they who must let it in."""
+        needs = {seen.need for seen in self.report.observations[name] if seen.wants_roll}
+        if needs and not ("restart" in needs and self._world.absent_hosts()):
+            self._roll_group(name)
+
+    def _see_off(self, name: str, decision: Decision) -> None:
+        """Have members leave: hand over, be forgotten by the cluster, stop for good. Raises Refusal."""
+        self._save(self._with_group(self._lock, name))
+        for member in decision.members:
+            if decision.action is Action.EXPEL:
+                self._expelled.add((name, member))
+            elif (own := self._find(name, member)) and own.leads:
+                self._step_down(name, own)
+            if self._service.stateful:
+                self._must(self._help(name, member, "expel"))
+            away = Deed(name, member, "retire", {}, 2 * self._service.restart + 60)
+            outcome = self._must(away, absent=decision.action is Action.EXPEL)
+            if not outcome.answer.get("remaining"):  # no other program of this member is there
+                self._forget(name, member)
+
+    def _forget(self, name: str, member: int) -> None:
+        """A member that is put away belongs to the group no more."""
+        group, locked = self._groups[name], self._lock.groups[name]
+        self._groups[name] = replace(group, members=tuple(each for each in group.members if each["id"] != member))
+        self._save(
+            self._lock.with_group(
+                name,
+                members=tuple(each for each in locked.members if each.id != member),
+                gone=tuple(each for each in locked.gone if each.id != member),
+            )
+        )
+
+    def _must(self, deed: Deed, absent: bool = False) -> Outcome:
+        """Do what a member can't leave without; with `absent` its host may be gone."""
+        [outcome] = self._world.act([deed], self._lock)
+        if outcome.ok or (absent and outcome.unreachable):
+            return outcome
+        member = deed.arguments.get("target", deed.member)
+        sentence = f"member {member} of {deed.group} can't leave, {deed.operation} failed: {outcome.message}"
+        raise Refusal("RS-110", sentence, group=deed.group)
+
+    def _stop_at_refusal(self, name: str, deed: Callable[[], None]) -> list[str]:
+        """Do something to a group; its name where that was refused."""
+        try:
+            deed()
+        except Refusal as refusal:
+            self._stopped.add(name)
+            self.report.refusals.append(refusal)
+            self._world.say(str(refusal))
+            return [name]
+        return []
+
+    def _leavers(self, name: str) -> list[int]:
+        return [each["id"] for each in self._groups[name].members if each.get("leaving")]
+
+    def _gone(self, name: str) -> list[Member]:
+        """The lost members that the group's cluster may still count."""
+        locked = self._lock.groups.get(name)
+        return [each for each in locked.gone if (name, each.id) not in self._expelled] if locked else []
 
     def _remember(self, name: str, seen: Sequence[Observation]) -> None:
         """Have the hosts of joined members write down what they are part of, where their record says less."""
@@ -293,6 +418,75 @@ class Convergence:
             self._refuse(name, "RS-069", f"remember failed: {outcome.message}", hosts=hosts)
 
     # Roll
+
+    def _announce(self) -> bool:
+        """Show what will be rolled and ask, where that is wished, and whether to go on; note which restarts are asked.
+
+        Those that an earlier run was asked for and could not end are what is asked for: nobody is restarted twice.
+        """
+        seen = {name: those for name, those in self.report.observations.items() if name not in self._stopped}
+        resumed = any(own.asked for those in seen.values() for own in those)
+        idle = [
+            Deed(name, own.member, "ask")
+            for name, those in seen.items()
+            for own in those
+            if self._wish.restart and not resumed and own.state is State.JOINED and own.need != "restart"
+        ]
+        asked = {(deed.group, deed.member) for deed in idle}
+        lines = [
+            f"{name}: {'restart' if (name, own.member) in asked else own.need} {own}"
+            + (", which hands over before" if own.leads and ((name, own.member) in asked or own.need == "restart") else "")
+            for name, those in sorted(seen.items())
+            for own in roll_order(those)
+            if own.wants_roll or (name, own.member) in asked
+        ]
+        if self._wish.ask and lines and not self._check:
+            self._world.ask(lines)
+        if not idle:
+            return True
+        if self._check:
+            self.report.steps += lines
+            return False
+        for deed, outcome in zip(idle, self._world.act(idle, self._lock), strict=True):
+            if not outcome.ok:
+                raise Refusal("RS-110", f"member {deed.member} of {deed.group} can't be asked: {outcome.message}")
+        self._look(seen)
+        return True
+
+    def _go_home(self) -> None:
+        """Have leaders hand over to the members that the placement prefers, one group after another."""
+        for name in sorted(self.report.observations.keys() - self._stopped):
+            seen = self.report.observations[name]
+            home = next((own for own in seen if own.preferred), None)
+            leader = next((own for own in seen if own.leads), None)
+            if not home or not leader or home == leader:
+                continue
+            whole = healthy(name, seen, self._service.gate)
+            if not whole:
+                self.report.unconverged.append(f"{name}: its leader stays on {leader.host}: {whole.reason}.")
+                continue
+            self._step(name, f"{leader} hands over to {home}, its home")
+            if not self._check:
+                self._hand_over(name, leader, home)
+
+    def _hand_over(self, name: str, leader: Observation, target: Observation) -> None:
+        """Have the leader hand over, and wait until the group is whole under the other one."""
+        deed = Deed(name, leader.member, "step_down", {"target": target.member})
+        [outcome] = self._world.act([deed], self._lock)
+
+        def missing() -> str:
+            if not self._own(name, target.member).leads:
+                return f"{target} does not lead"
+            verdict = healthy(name, self.report.observations[name], self._service.gate)
+            return "" if verdict else verdict.reason
+
+        reason = outcome.message
+        if outcome.ok:
+            self._look([name])
+            reason = self._until(name, missing, self._service.restart)
+        if reason:
+            sentence = f"{leader} of {name} did not hand over to {target}: {reason}"
+            raise Refusal("RS-084", sentence, hosts=leader.host)
 
     def _roll(self) -> None:
         """Take what is staged, member after member. Raises Refusal where one fails, or the gate stays shut."""
@@ -349,7 +543,9 @@ class Convergence:
         """Wait until the group can spare the member."""
 
         def shut() -> str:
-            verdict = may_restart(name, self.report.observations[name], member, self._service.gate)
+            # Who is yet to join has nothing that could be missed.
+            there = [seen for seen in self.report.observations[name] if seen.state is not State.EMPTY]
+            verdict = may_restart(name, there, member, self._service.gate)
             return "" if verdict else verdict.reason
 
         if reason := self._until(name, shut, self._service.spare):
@@ -362,7 +558,9 @@ class Convergence:
         if not followers:
             return
         in_sync = own.tells("in_sync", ())
-        target = min(followers, key=lambda seen: (seen.member not in in_sync, not seen.preferred, seen.member))
+        target = min(
+            followers, key=lambda seen: (seen.member not in in_sync, seen.leaving, not seen.preferred, seen.member)
+        )
         self._say(name, f"{own} hands over to {target}")
         deed = Deed(name, own.member, "step_down", {"target": target.member})
         [outcome] = self._world.act([deed], self._lock)
@@ -427,6 +625,8 @@ class Convergence:
         for name, observations in self._world.look([self._groups[name] for name in names]).items():
             known = self._known(name)
             members = classified(observations, known, self._service)
+            self._retired[name] = [seen.member for seen in members if seen.retired]
+            members = [seen for seen in members if not seen.retired]
             self.report.observations[name] = members
             if self._service.stateful and not known.formed:
                 cluster = next((seen.tells("cluster_id") for seen in members if seen.state is State.JOINED), None)
@@ -437,6 +637,9 @@ class Convergence:
     def _own(self, name: str, member: int) -> Observation:
         return next(seen for seen in self.report.observations[name] if seen.member == member)
 
+    def _find(self, name: str, member: int) -> Observation | None:
+        return next((seen for seen in self.report.observations[name] if seen.member == member), None)
+
     def _known(self, name: str) -> Known:
         return Known.of(self._lock, name)
 
@@ -445,13 +648,8 @@ class Convergence:
         group = self._groups[name]
         members = tuple(Member.from_dict({"leader": False, **each}) for each in group.members)
         before = lock.groups.get(name) or LockedGroup(group.index, 0, ())
-        locked = LockedGroup(group.index, self._next_id(name), members, before.intent, before.formed)
-        lock = Lock(
-            lock.site_id or str(uuid4()),
-            lock.generation,
-            lock.components,
-            {**lock.groups, name: locked},
-        )
+        locked = replace(before, index=group.index, next_id=self._next_id(name), members=members)
+        lock = replace(lock, site_id=lock.site_id or str(uuid4()), groups={**lock.groups, name: locked})
         if not forming or locked.intent:
             return lock
         begun = intents(self.report.observations[name], self._known(name))
@@ -491,3 +689,12 @@ class Convergence:
     @staticmethod
     def _whole(observations: Sequence[Observation]) -> bool:
         return all(seen.state is State.JOINED for seen in observations)
+
+
+def _present(group: Group, lock: Lock) -> Group:
+    """The group without members that have left since the run read its inventory."""
+    locked = lock.groups.get(group.name)
+    known = {member.id for member in locked.members} if locked else set()
+    return replace(
+        group, members=tuple(each for each in group.members if not each.get("leaving") or each["id"] in known)
+    )

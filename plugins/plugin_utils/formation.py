@@ -78,7 +78,7 @@ class Observation:
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
-    another member takes over from it, `retired` that its host has put it away already.
+    another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it was asked for.
     """
 
     member: int
@@ -99,6 +99,7 @@ class Observation:
     preferred: bool = False
     leaving: bool = False
     retired: bool = False
+    asked: bool = False
     state: State = State.UNREACHABLE
 
     @classmethod
@@ -106,7 +107,7 @@ class Observation:
         """Make one of a member (M, as the lock has it) and what the look on its host answered."""
         names = (
             "running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail",
-            "retired",
+            "retired", "asked",
         )  # fmt: skip
         given = {name: answer[name] for name in names if answer.get(name) is not None}
         return cls(

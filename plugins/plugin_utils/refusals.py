@@ -8,7 +8,7 @@ found; the remedy comes from the table, so that a code always has one way out. `
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
 living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
-drills.
+drills, 110-119 what an operator asks for.
 """
 
 from __future__ import annotations
@@ -271,6 +271,22 @@ REFUSALS: dict[str, Row] = {
     "RS-107": Row(
         "Acknowledged writes are missing, or twice there",
         "See {path}. Keep the hosts' journals: this must never happen, and is worth a report.",
+    ),
+    # 110-119: moves of members, and what else an operator asks for
+    "RS-110": Row(
+        "A member can't leave its group",
+        "The others serve. Remove the reason and run again: the move goes on where it stopped.",
+    ),
+    "RS-111": Row("A host that still serves", "retire.yml empties a host that lives; replace.yml is for one that is lost."),
+    "RS-112": Row(
+        "Too little is left to rebuild from",
+        "Bring {hosts} back first, or restore the group: members are rebuilt from the living.",
+    ),
+    "RS-113": Row("Nobody confirmed it", "Answer yes when it asks, or give `-e confirm=yes`."),
+    "RS-114": Row("No such host", "Name hosts of the inventory that stand in racks, as in `-e {key}=r1h1`."),
+    "RS-115": Row(
+        "A site that is not whole",
+        "Bring it back to full redundancy first (site.yml, status.yml; replace.yml for a host that is lost).",
     ),
 }
 

@@ -54,7 +54,9 @@ class Standing:
     def of(cls, groups: Mapping[str, Mapping[str, Any]], seen: Seen, lock: Lock, vips: int = 0) -> Standing:
         """Classify what a look answered, by what the lock knows."""
         known = {
-            (service, group): classified(members, Known.of(lock, group), SERVICES[service])
+            (service, group): [
+                seen for seen in classified(members, Known.of(lock, group), SERVICES[service]) if not seen.retired
+            ]
             for (service, group), members in seen.items()
         }
         return cls({key: group for key, group in groups.items() if any(name == key for _, name in seen)}, known, vips)
