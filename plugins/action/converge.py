@@ -21,7 +21,9 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Group,
     Outcome,
     Report,
+    Wish,
 )
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import LOOK_SECONDS, Asked, look
@@ -48,6 +50,9 @@ ARGUMENTS = {
     "data_root": {"type": "str"},
     "settings": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "restart": {"type": "bool", "default": False},
+    "home": {"type": "bool", "default": False},
+    "ask": {"type": "bool", "default": False},
 }
 
 
@@ -71,7 +76,8 @@ class ActionModule(ActionBase):
             path = locks.path_for(state.inventory_of(variables))
             with nullcontext() if check else alone(path.parent, self._display.display):
                 world = _Hosts(self, variables, given, path)
-                convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check)
+                wish = Wish(given["restart"], given["home"], given["ask"])
+                convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check, wish)
                 return _result(convergence.run())
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
@@ -100,7 +106,10 @@ class _Hosts:
 
     def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
         """One call a host, whatever the number of its members."""
-        asked = replace(self._asked, groups=[self._groups[group.name] for group in groups])
+        asked = replace(
+            self._asked,
+            groups=[{"name": each.name, "index": each.index, "members": list(each.members)} for each in groups],
+        )
         return {name: seen for (_service, name), seen in look(self._remote.run, [asked], self._lock).items()}
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
@@ -108,7 +117,9 @@ class _Hosts:
         calls = []
         for deed in deeds:
             group = self._groups[deed.group]
-            member = next(each for each in group["members"] if each["id"] == deed.member)
+            locked = lock.groups.get(deed.group)
+            lost = [each.to_dict() for each in locked.gone] if locked else []
+            member = next(each for each in (*group["members"], *lost) if each["id"] == deed.member)
             arguments = {
                 **self._asked.described(group, member, lock),
                 **deed.arguments,
@@ -137,13 +148,17 @@ class _Hosts:
         """Ask every host of the site, those of other services too."""
         hosts = {member["host"] for group in self._groups.values() for member in group["members"]}
         with suppress(Refusal):  # groups given by hand, without a spec: they are all that is known
-            hosts |= set(current.site().hosts)
+            hosts |= set(current.site().hosts) - set(self._lock.given_up)
         calls = [Call(host, "ansible.builtin.ping", {}, LOOK_SECONDS) for host in sorted(hosts)]
         return [call.host for call, answer in zip(calls, self._remote.run(calls), strict=True) if answer.unreachable]
 
     def say(self, line: str) -> None:
         """Print a line of its own; what a task returns comes only at its end."""
         self._action._display.display(line)
+
+    def ask(self, lines: Sequence[str]) -> None:
+        """Show what will be done, and wait for a yes."""
+        ask(self._action._display, lines)
 
     def now(self) -> float:
         """Seconds that no change of the clock touches."""

@@ -9,10 +9,12 @@ between (after a crash, a power cut) reads what it read before. Nothing here sta
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +144,7 @@ class Instance(start_guard.Paths):
         if staged is None:
             return "nothing"
         noted = self.noted()
-        if noted is None:
+        if noted is None or self.asked_for():
             return "restart"
         effects = {"form"}
         before, after = noted["files"], staged["files"]
@@ -156,6 +158,15 @@ class Instance(start_guard.Paths):
             effects.add("restart")  # it was changed by hand
         strongest = max(effects, key=EFFECTS.index)
         return "nothing" if strongest == "form" else strongest
+
+    def ask(self) -> None:
+        """Note that a restart is asked for, whatever is staged."""
+        host.write_atomic(self.asked, f"{time.time_ns()}\n")
+
+    def asked_for(self) -> bool:
+        """Whether a restart was asked for since the process was started."""
+        wish = start_guard.wish(self)
+        return wish is not None and (self.noted() or {}).get("asked") != wish
 
     def switch(self, running: bool) -> bool:
         """Make the staged version the current one, its unit too. Answers whether systemd must read its units again."""
@@ -220,6 +231,24 @@ class Instance(start_guard.Paths):
         os.makedirs(self.data, mode=0o755, exist_ok=True)
         marker = {"site_id": site_id, "group": self.group, "member": self.member, "formation_id": formation_id}
         host.write_atomic(start_guard.marker_of(self.data), json.dumps(marker, indent=2, sort_keys=True) + "\n")
+
+    def put_aside(self) -> str | None:
+        """Move the data of this member, which is this one's by its marker, out of the way of whoever comes next.
+
+        Returns where it lies then; None where there is none. What is a mount point itself stays where it is.
+        """
+        aside = f"{self.data}.retired-{self.member}"
+        if self.data is None or os.path.isdir(aside):
+            return self.data and aside
+        if (self.marker() or {}).get("member") != self.member:
+            return None
+        try:
+            os.rename(self.data, aside)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.EXDEV):
+                raise
+            return self.data
+        return aside
 
     def volume(self) -> dict[str, str] | None:
         """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""

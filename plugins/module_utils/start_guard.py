@@ -45,6 +45,7 @@ class Paths:
         self.staged = f"{self.folder}/staged"
         self.current = f"{self.folder}/current"
         self.previous = f"{self.folder}/previous"
+        self.asked = f"{self.folder}/restart_asked"
         self.note = self.path(f"run/rackspread/{name}.json")
         self.first_start = self.path(f"run/rackspread/{name}.first_start.env")
         self.lock = self.path(f"run/rackspread/{name}.lock")
@@ -116,12 +117,21 @@ def seen(watch: dict[str, str]) -> dict[str, list[int] | None]:
     return result
 
 
+def wish(paths: Paths) -> str | None:
+    """The last restart that an operator asked for, whatever is staged; None where none ever was."""
+    try:
+        with open(paths.asked, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
 def note(paths: Paths, manifest: dict[str, Any]) -> None:
     """Write down what the process is started (or was just reloaded) with."""
     folder = os.path.dirname(paths.note)
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103  # a unit has a umask of its own
-    text = json.dumps({**manifest, "seen": seen(manifest["watch"])})
+    text = json.dumps({**manifest, "seen": seen(manifest["watch"]), "asked": wish(paths)})
     aside = f"{paths.note}.new"
     with open(aside, "w", encoding="utf-8") as file:
         file.write(text)

@@ -53,6 +53,7 @@ class Asked:
             "intent": locked and locked.intent,
             "formed": locked and locked.formed,
             "next_id": locked.next_id if locked else max(each["id"] for each in group["members"]) + 1,
+            "gone": [each.to_dict() for each in locked.gone] if locked else [],
         }
         return {
             "group": whole,
