@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils import state
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Convergence,
     Deed,
@@ -23,7 +25,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Report,
     Wish,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import LOOK_SECONDS, Asked, look
@@ -50,9 +51,9 @@ ARGUMENTS = {
     "data_root": {"type": "str"},
     "settings": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
-    "restart": {"type": "bool", "default": False},
-    "home": {"type": "bool", "default": False},
-    "ask": {"type": "bool", "default": False},
+    "restart": {"type": "bool"},
+    "home": {"type": "bool"},
+    "ask": {"type": "bool"},
 }
 
 
@@ -76,11 +77,21 @@ class ActionModule(ActionBase):
             path = locks.path_for(state.inventory_of(variables))
             with nullcontext() if check else alone(path.parent, self._display.display):
                 world = _Hosts(self, variables, given, path)
-                wish = Wish(given["restart"], given["home"], given["ask"])
+                wish = self._wish(given, variables)
                 convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check, wish)
                 return _result(convergence.run())
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
+
+
+    def _wish(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Wish:
+        """What is asked for beside what is staged: by the task, or by variables of the run, which no role hands on."""
+
+        def wished(name: str) -> bool:
+            told = self._templar.template(variables.get(f"rackspread_{name}"))
+            return boolean(given[name] if given[name] is not None else told or False)
+
+        return Wish(wished("restart"), wished("home"), wished("ask"))
 
 
 class _Hosts:

@@ -74,6 +74,8 @@ class Driver:
     service = ""
     start_seconds = 90.0
     """How long a start or restart may take until the unit is active."""
+    stop_seconds = 180.0
+    """How long a stop may take; Postgres writes a checkpoint."""
 
     def __init__(
         self, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
@@ -129,6 +131,12 @@ class Driver:
     def reload(self) -> None:
         """Make the daemon read its files again."""
         self._systemctl("reload")
+
+    def leave(self) -> None:
+        """Stop for good: this member's places are taken by others, and nothing must start it again."""
+        unit = f"{self.instance.unit}.service"
+        host.systemctl("disable", unit)
+        host.systemctl("stop", unit, timeout=self.stop_seconds)
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""

@@ -27,10 +27,6 @@ OPERATIONS = (
 )
 
 
-STOP_SECONDS = 180.0
-"""How long a member that is retired may take to stop; Postgres writes a checkpoint."""
-
-
 class Member:
     """A member on this host, and what may be done to it.
 
@@ -147,10 +143,8 @@ class Member:
         own = self.driver.member
         if not own.get("leaving") and own not in self.group.get("gone", ()):
             raise host.Failed(f"{self._name} neither leaves nor is lost by the lock: it is not stopped for good")
-        unit = host.unit(self.instance.unit)
-        if unit.load == "loaded" and self._is_own_unit():
-            host.systemctl("disable", f"{unit.name}.service")
-            host.systemctl("stop", f"{unit.name}.service", timeout=STOP_SECONDS)
+        if host.unit(self.instance.unit).load == "loaded" and self._is_own_unit():
+            self.driver.leave()
         data = self.instance.put_aside()
         with record.update(self.instance.root) as known:
             record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)

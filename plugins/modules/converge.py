@@ -69,17 +69,19 @@ options:
   restart:
     description:
       - Whether every member is restarted once, though nothing that is staged asks for it. What an earlier run was asked
-        for and did not end is ended, and nobody is restarted twice.
+        for and did not end is ended, and nobody is restarted twice. By default what the variable C(rackspread_restart)
+        says, or not.
     type: bool
-    default: false
   home:
-    description: Whether leaders hand over, at the end, to the members that the placement prefers.
+    description: >-
+      Whether leaders hand over, at the end, to the members that the placement prefers. By default what the variable
+      C(rackspread_home) says, or not.
     type: bool
-    default: false
   ask:
-    description: Whether what will be rolled is shown before, and is to be confirmed by who sits there.
+    description: >-
+      Whether what will be rolled is shown before, and is to be confirmed by who sits there. By default what the
+      variable C(rackspread_ask) says, or not.
     type: bool
-    default: false
 attributes:
   check_mode:
     support: full

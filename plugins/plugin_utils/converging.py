@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -223,11 +224,10 @@ class Convergence:
             decision = Decision(Action.RETIRE, tuple(left), "put away before, by a run that was ended")
         action, now = decision.action, self._world.now()
         if action in (Action.RETIRE, Action.EXPEL):
-            if new := tuple(member for member in decision.members if (action, member) not in course.tried):
-                course.tried |= {(action, member) for member in new}
-                course.until = None
-                self._step(name, f"{action.value} ({decision.reason})")
-                return replace(decision, members=new)
+            course.tried |= {(action, member) for member in decision.members}
+            course.until = None
+            self._step(name, f"{action.value} ({decision.reason})")
+            return decision
         if action is Action.NOTHING:
             self._remember(name, seen)
             return None
@@ -267,9 +267,9 @@ class Convergence:
         for name, decision in steps.items():
             match decision.action:
                 case Action.EXPEL | Action.RETIRE:
-                    over += self._stop_at_refusal(name, lambda own=name, those=decision: self._see_off(own, those))
+                    over += self._stop_at_refusal(name, partial(self._see_off, name, decision))
                 case Action.JOIN | Action.REPAIR:
-                    over += self._stop_at_refusal(name, lambda own=name: self._open_doors(own))
+                    over += self._stop_at_refusal(name, partial(self._open_doors, name))
         coming = {
             name: decision
             for name, decision in steps.items()
@@ -432,13 +432,16 @@ class Convergence:
             for own in those
             if self._wish.restart and not resumed and own.state is State.JOINED and own.need != "restart"
         ]
-        asked = {(deed.group, deed.member) for deed in idle}
-        lines = [
-            f"{name}: {'restart' if (name, own.member) in asked else own.need} {own}"
-            + (", which hands over before" if own.leads and ((name, own.member) in asked or own.need == "restart") else "")
+        asked = {(deed.group, deed.member): "restart" for deed in idle}
+        wanted = [
+            (name, own, asked.get((name, own.member), own.need))
             for name, those in sorted(seen.items())
             for own in roll_order(those)
             if own.wants_roll or (name, own.member) in asked
+        ]
+        lines = [
+            f"{name}: {need} {own}{', which hands over before' if own.leads and need == 'restart' else ''}"
+            for name, own, need in wanted
         ]
         if self._wish.ask and lines and not self._check:
             self._world.ask(lines)

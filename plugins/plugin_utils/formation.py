@@ -78,7 +78,8 @@ class Observation:
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
-    another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it was asked for.
+    another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it
+    was asked for.
     """
 
     member: int

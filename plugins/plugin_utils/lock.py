@@ -65,7 +65,7 @@ class LockedGroup:
 class Lock:
     """The lock of a site; the empty one stands for a site that was never built.
 
-    `components` holds the index that each component gives next; `generation` counts the writes; `given_up` are the hosts
+    `components` holds the index that each component gives next; `generation` counts the writes; `given_up` are hosts
     that carry nothing any more and get nothing new (replace.yml, retire.yml).
     """
 

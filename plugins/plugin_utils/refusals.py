@@ -277,7 +277,7 @@ REFUSALS: dict[str, Row] = {
         "A member can't leave its group",
         "The others serve. Remove the reason and run again: the move goes on where it stopped.",
     ),
-    "RS-111": Row("A host that still serves", "retire.yml empties a host that lives; replace.yml is for one that is lost."),
+    "RS-111": Row("A host that still serves", "retire.yml empties a host that lives; replace.yml is for one lost."),
     "RS-112": Row(
         "Too little is left to rebuild from",
         "Bring {hosts} back first, or restore the group: members are rebuilt from the living.",
@@ -288,6 +288,7 @@ REFUSALS: dict[str, Row] = {
         "A site that is not whole",
         "Bring it back to full redundancy first (site.yml, status.yml; replace.yml for a host that is lost).",
     ),
+    "RS-116": Row("A host that can't take a member", "Make {host} reachable as the other hosts are, or exclude it."),
 }
 
 

@@ -205,3 +205,27 @@ def test_the_marker_says_whose_data_it_is(instance: Instance) -> None:
     assert instance.marker() == {
         "site_id": "site", "group": "etcd_voter1", "member": 2, "formation_id": "formation",
     }
+
+
+def test_a_restart_that_is_asked_for_is_wanted_until_the_process_was_started_anew(instance: Instance) -> None:
+    instance.stage(files())
+    run(instance)
+    assert (instance.need(running=True), instance.asked_for()) == ("nothing", False)
+    instance.ask()
+    assert (instance.need(running=True), instance.asked_for()) == ("restart", True)
+    run(instance)
+    assert (instance.need(running=True), instance.asked_for()) == ("nothing", False)
+    instance.stage(files("b"))
+    run(instance)
+    assert not instance.asked_for(), "what was asked once is done"
+
+
+def test_data_that_is_no_longer_this_members_is_not_put_aside(instance: Instance) -> None:
+    assert instance.put_aside() is None
+    Instance.of("etcd_voter1", 3, "/srv/data", root=instance.root).claim("site", "first")
+    assert instance.put_aside() is None
+    instance.claim("site", "first")
+    aside = instance.put_aside()
+    assert aside == f"{instance.data}.retired-2"
+    assert instance.put_aside() == aside
+    assert not Path(instance.data or "").exists()

@@ -30,8 +30,8 @@ def counting(*those: Observation, in_sync: tuple[int, ...] | None = None) -> lis
     joined = [each.member for each in those if each.state is State.JOINED]
     found = []
     for each in those:
-        live = {**each.live, "members": joined, "in_sync": joined if in_sync is None else in_sync} if each.live else None
-        found.append(replace(each, live=live))
+        told = {"members": joined, "in_sync": joined if in_sync is None else in_sync}
+        found.append(replace(each, live={**each.live, **told} if each.live else None))
     if not any(each.leads for each in found):
         first = next(each for each in found if each.live)
         found[found.index(first)] = replace(first, live={**first.live, "role": "leader"})
