@@ -72,8 +72,8 @@ REFUSALS: dict[str, Row] = {
     "RS-019": Row(
         "A host of the lock left the inventory",
         "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one"
-        " under its name, rack and address, and the next run makes its members anew there. An ordinary run never gives"
-        " them other hosts; replace.yml, which is still to come, will.",
+        " under its name, rack and address, and the next run makes its members anew there, or have them rebuilt on"
+        " other hosts: replace.yml, while {host} is still in the inventory.",
     ),
     "RS-020": Row(
         "A formed member's host changed",
@@ -193,8 +193,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-062": Row(
         "A volume is not mounted",
-        "Mount it on {hosts} and run again. A replaced disk is taken for the lost one when its file system is given"
-        " that UUID (tune2fs -U, xfs_admin -U).",
+        "Mount it on {hosts} and run again. If the disk was replaced, replace.yml has its members rebuilt from the"
+        " living; or give the new file system the UUID of the lost one (tune2fs -U, xfs_admin -U).",
     ),
     "RS-063": Row(
         "Files where a member's data should go",

@@ -124,10 +124,10 @@ def test_restarts_are_rolled_while_clients_write(told: Tell) -> None:
 
 def test_a_roll_that_is_killed_is_ended_by_the_next_and_restarts_nobody_twice(told: Tell, tmp_path: Path) -> None:
     def started() -> dict[str, str]:
+        show = "systemctl show --value --property=ExecMainStartTimestampMonotonic"
         return {
             f"{shard}/{member['host']}": live.root(
-                member["host"],
-                f"systemctl show --value --property=ExecMainStartTimestampMonotonic rackspread-{shard.replace('_', '-')}",
+                member["host"], f"{show} rackspread-{shard.replace('_', '-')}"
             )
             for shard, those in live.members("postgres_shard").items()
             for member in those
@@ -223,6 +223,11 @@ def test_a_rack_is_added_and_as_many_members_move_there_as_the_plan_says(told: T
     before = places()
     assert "rebalance.yml" in play("scale").output
     assert places() == before
+    live.lab("power-off", "rack4")
+    run = live.play("playbooks/rebalance.yml", *options())
+    assert run.code != 0
+    assert "RS-116" in run.output
+    live.lab("power-on", "rack4")
     planned = shown(play("rebalance", check=True))
     run = re.sub(r"\s+", " ", live.play("playbooks/rebalance.yml", *options(check=True)).output)
     count = sum(int(number) for number in re.findall(r"\w+: (\d+) moves; no way needs fewer", run))
