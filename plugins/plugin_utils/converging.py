@@ -353,6 +353,9 @@ class Convergence:
                 self._must(self._help(name, member, "expel"))
             away = Deed(name, member, "retire", {}, 2 * self._service.restart + 60)
             outcome = self._must(away, absent=decision.action is Action.EXPEL)
+            if data := outcome.answer.get("data"):
+                host = self._place(name, member)["host"]
+                self._say(name, f"the data of member {member} stays on {host} in {data}; it is yours to remove")
             if not outcome.answer.get("remaining"):  # no other program of this member is there
                 self._forget(name, member)
 
@@ -387,6 +390,11 @@ class Convergence:
             self._world.say(str(refusal))
             return [name]
         return []
+
+    def _place(self, name: str, member: int) -> Mapping[str, Any]:
+        """The M of a member, or of one that is gone."""
+        gone = [each.to_dict() for each in self._lock.groups[name].gone]
+        return next(each for each in (*self._groups[name].members, *gone) if each["id"] == member)
 
     def _leavers(self, name: str) -> list[int]:
         return [each["id"] for each in self._groups[name].members if each.get("leaving")]

@@ -127,6 +127,10 @@ def test_a_host_is_emptied(plan: Planner) -> None:
     assert {group for group, _old, _new in moved(site, asked)} == carried(site.lock, "r2h1")
     assert all(member.leaving for g in asked.lock.groups.values() for member in g.members if member.host == "r2h1")
     again = plan(LAB, lock=asked.lock)
+    assert again.bounds()
+    assert again.survival()
+    assert again.topology["changes"] == []
+    assert "r2h1" in again.computed_groups()["rs_postgres"]["rs_postgres_shard"]["rs_postgres_shard1"]
     assert {m.host for m in again.placement.groups["postgres_shard1"].members} >= {
         m.host for m in asked.lock.groups["postgres_shard1"].members
     }

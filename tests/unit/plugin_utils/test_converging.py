@@ -323,7 +323,7 @@ class Cluster:
         if cluster:
             self.counted[cluster].discard(deed.member)
             assert self.lives(cluster), "a member left that could not be spared"
-        return {"remaining": []}
+        return {"data": "/srv/aside" if cluster else None, "remaining": []}
 
     def _step_down(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
         self.leader = deed.arguments["target"]
@@ -681,6 +681,7 @@ def test_a_member_that_moves_is_there_before_the_old_one_goes(service: Service) 
     assert steps(report) == ["join", "retire"]
     assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
     assert cluster.machines[2].put_away
+    assert any("stays on h2 in /srv/aside" in line for line in cluster.said)
     assert cluster.converge().steps == []
 
 
