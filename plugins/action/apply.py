@@ -38,6 +38,7 @@ ARGUMENTS = {
     },
     "executables": {"type": "list", "elements": "str", "default": []},
     "watch": {"type": "dict", "default": {}},
+    "packages": {"type": "list", "elements": "str", "default": []},
     "vars": {"type": "dict", "default": {}},
 }
 
@@ -98,7 +99,7 @@ class ActionModule(ActionBase):
         watch = {**arguments["watch"], **dict.fromkeys(arguments["executables"], "restart")}
         return {
             "group": instance.name, "member": member["id"], "unit": instance.unit, "data": instance.data,
-            "watch": watch, "files": files,
+            "watch": watch, "files": files, "packages": [name for name in arguments["packages"] if "=" in name],
         }
 
     def _text(self, template: str, variables: dict[str, Any]) -> str:

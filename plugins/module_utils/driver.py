@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import host
+from . import host, packages, start_guard
 from .instance import Instance
 
 EMPTY = "empty"
@@ -149,6 +150,8 @@ class Driver:
     def need(self, running: bool, live: Live | None) -> str:
         """What the roll has to do here: as the staged files ask (Instance.need), or as the daemon itself does."""
         need = self.instance.need(running)
+        if need in ("nothing", "reload") and self.instance.packages():
+            return "restart"
         if live and live.pending_restart and need in ("nothing", "reload"):
             return "restart"
         if live and live.unsettled and need == "nothing":
@@ -160,12 +163,16 @@ class Driver:
         running = host.unit(self.instance.unit).running
         need = self.need(running, self.ask() if running else None)
         if need in ("reload", "restart", "start"):
+            self._install(self.instance.packages())
             self._take(self.instance.switch(running), reload=need == "reload")
         if need != "nothing":
             self.settle()
 
     def revert(self) -> None:
-        """Go back to the version that ran before, where an activation went wrong."""
+        """Go back to the version that ran before, and to the packages, where an activation went wrong."""
+        replaced = start_guard.load(self.instance.replaced) or {}
+        if replaced:
+            packages.change([f"{name}={version}" for name, version in replaced.items()])
         self._take(self.instance.revert(), reload=False)
 
     def resume(self) -> None:
@@ -192,6 +199,15 @@ class Driver:
             host.systemctl("daemon-reload")
         if host.unit(self.instance.unit).enabled != "enabled":
             host.systemctl("enable", f"{self.instance.unit}.service")
+
+    def _install(self, wanted: list[str]) -> None:
+        """Bring the packages of the staged version, and note those that there were."""
+        host.remove(self.instance.replaced)
+        if wanted:
+            versions = packages.installed_packages(each.partition("=")[0] for each in wanted)
+            before = {name: known.version for name, known in versions.items()}
+            host.write_atomic(self.instance.replaced, json.dumps(before))
+            packages.change(wanted)
 
     def _take(self, unit_changed: bool, reload: bool) -> None:
         self.enable(unit_changed)

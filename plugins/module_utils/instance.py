@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from . import host, start_guard
+from . import host, packages, start_guard
 
 MANIFEST = "manifest.json"
 EFFECTS = ("form", "reload", "restart")
@@ -85,19 +85,22 @@ class Instance(start_guard.Paths):
 
     # Versions
 
-    def stage(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+    def stage(
+        self, files: list[File], watch: dict[str, str] | None = None, packages: list[str] | None = None,
+    ) -> bool:
         """Put a set of files beside what runs, as the one that the next activation takes.
 
         Args:
             files: all of them, the unit `<unit>.service` among them.
             watch: other files that the process reads (executables, certificates) and the effect of a change of each.
+            packages: `name=version` of the packages that it is to run with; an activation installs them.
 
         Returns: whether it differs from what was staged before.
         """
-        manifest = self._describe(files, watch or {})
+        manifest = self._describe(files, watch or {}, packages or [])
         version = manifest["version"]
         folder = f"{self.versions}/{version}"
-        changed = self.staged_differs(files, watch)
+        changed = self.staged_differs(files, watch, packages)
         if not changed:
             return False
         os.makedirs(self.versions, mode=0o755, exist_ok=True)
@@ -120,9 +123,11 @@ class Instance(start_guard.Paths):
         self.clean()
         return True
 
-    def staged_differs(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+    def staged_differs(
+        self, files: list[File], watch: dict[str, str] | None = None, packages: list[str] | None = None,
+    ) -> bool:
         """Whether staging these files would change anything."""
-        if self.manifest(self.staged) != self._describe(files, watch or {}):
+        if self.manifest(self.staged) != self._describe(files, watch or {}, packages or []):
             return True
         return any(host.read(f"{self.staged}/{file.name}") != file.content for file in files)
 
@@ -162,6 +167,11 @@ class Instance(start_guard.Paths):
     def ask(self) -> None:
         """Note that a restart is asked for, whatever is staged."""
         host.write_atomic(self.asked, f"{time.time_ns()}\n")
+
+    def packages(self) -> list[str]:
+        """The packages, `name=version`, that the staged version is to run with and that are not there."""
+        wanted = (self.manifest(self.staged) or {}).get("packages", [])
+        return packages.missing_packages(wanted, packages.installed_packages(each.partition("=")[0] for each in wanted))
 
     def asked_for(self) -> bool:
         """Whether a restart was asked for since the process was started."""
@@ -205,7 +215,7 @@ class Instance(start_guard.Paths):
         unit = host.read(f"{self.current}/{self.unit}.service")
         return unit is not None and host.write_atomic(self.unit_file, unit)
 
-    def _describe(self, files: list[File], watch: dict[str, str]) -> dict[str, Any]:
+    def _describe(self, files: list[File], watch: dict[str, str], packages: list[str]) -> dict[str, Any]:
         described = {
             file.name: {"digest": file.digest, "effect": file.effect} for file in files if file.effect != "form"
         }
@@ -213,6 +223,8 @@ class Instance(start_guard.Paths):
             "group": self.group, "member": self.member, "unit": self.unit, "data": self.data,
             "files": described, "watch": watch,
         }
+        if packages:
+            facts["packages"] = packages
         return {**facts, "version": host.digest(json.dumps(facts, sort_keys=True))[:12]}
 
     # Data

@@ -49,6 +49,7 @@ class Paths:
         self.note = self.path(f"run/rackspread/{name}.json")
         self.first_start = self.path(f"run/rackspread/{name}.first_start.env")
         self.lock = self.path(f"run/rackspread/{name}.lock")
+        self.replaced = self.path(f"run/rackspread/{name}.replaced.json")
 
     def path(self, absolute: str) -> str:
         """A path of the host, under this root."""

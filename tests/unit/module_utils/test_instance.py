@@ -229,3 +229,12 @@ def test_data_that_is_no_longer_this_members_is_not_put_aside(instance: Instance
     assert aside == f"{instance.data}.retired-2"
     assert instance.put_aside() == aside
     assert not Path(instance.data or "").exists()
+
+
+def test_packages_that_are_asked_for_and_not_there_are_told(instance: Instance) -> None:
+    instance.stage(files())
+    assert instance.packages() == []
+    run(instance)
+    assert instance.stage(files(), packages=["no-such-package=1"])
+    assert instance.packages() == ["no-such-package=1"]
+    assert instance.need(running=True) == "nothing", "no file of it has changed"
