@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils import state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
@@ -30,7 +31,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain impo
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 ARGUMENTS = {
     "service": {"type": "str", "required": True, "choices": list(SERVICES)},

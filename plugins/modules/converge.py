@@ -25,7 +25,7 @@ description:
   - A run that was killed leaves nothing to clean. The next one goes on from what it finds.
 options:
   service:
-    description: The service. Its rows in C(plugin_utils/services.py) say how it forms and what may be spared.
+    description: The service. Its rows in C(module_utils/services.py) say how it forms and what may be spared.
     type: str
     choices: [etcd, postgres, haproxy, keepalived]
     required: true

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import Service, programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, look
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Remote
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service, programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
 

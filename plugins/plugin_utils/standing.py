@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, State, classified
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Seen
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import Body, bodies_of, survives
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 HOLDER = "keepalived"
 """The row of services whose leader holds the virtual addresses."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.aims import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, Seen
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
 VIP = "192.0.2.100"
