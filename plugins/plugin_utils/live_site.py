@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils.services import Service, programs_of
+from ansible_collections.rackspread.ha.plugins.plugin_utils import certificates, pki
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, look
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
-from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Remote
+from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
+from ansible_collections.rackspread.ha.plugins.plugin_utils.validity import Term
 
 
 class LiveSite:
@@ -39,6 +41,32 @@ class LiveSite:
         lock = locks.read(locks.path_for(self.inventory))
         seen = look(self._remote.run, self.asked, lock)
         return Standing.of(self.topology["groups"], seen, lock, len(self._vips))
+
+    def terms(self) -> list[Term]:
+        """Until when each certificate on the hosts is valid, of those hosts that answer."""
+        settings = self.topology["settings"]
+        wanted = {host: certificates.for_host(self._site.slice(host), settings) for host in self._site.hosts}
+        entries = {host: certificates.read_entries(those, host) for host, those in wanted.items() if those}
+        calls = [
+            Call(
+                host,
+                "rackspread.ha.certificate_files",
+                {"entries": [{"folder": str(one.folder), "group": one.group} for one in those], "look": True},
+            )
+            for host, those in entries.items()
+        ]
+        return [
+            Term.of(entry.service, f"{entry.folder}/tls.crt on {call.host}", held["certificate"])
+            for call, answer in zip(calls, self._remote.run(calls), strict=True)
+            if not (answer.unreachable or answer.failed)
+            for entry, held in zip(entries[call.host], answer.result["entries"], strict=True)
+        ]
+
+    def authorities(self) -> list[Term]:
+        """Until when the authorities beside the inventory are valid."""
+        services = dict.fromkeys(group["service"] for group in self.topology["groups"].values())
+        known = [pki.load(self.inventory, service) for service in services if service in certificates.USES]
+        return [Term.of(each.service, f"the CA in {each.path}", each.pem) for each in known if each]
 
     def _rows(self) -> list[Asked]:
         by_row: dict[str, list[dict[str, Any]]] = defaultdict(list)

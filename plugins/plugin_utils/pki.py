@@ -223,6 +223,14 @@ def ensure_ca(
     return made
 
 
+def ends_of(pem: str | None) -> list[datetime]:
+    """When each certificate of a PEM text ends; none where it can't be read."""
+    try:
+        return [each.not_valid_after_utc for each in x509.load_pem_x509_certificates((pem or "").encode())]
+    except ValueError:
+        return []
+
+
 def describe(certificate: str | None) -> str:
     """A certificate (PEM) in words, for the diff; empty for none."""
     if not certificate:
