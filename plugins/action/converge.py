@@ -105,18 +105,10 @@ class _Hosts:
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
         """All at once, each on its member's host."""
-        calls = []
-        for deed in deeds:
-            group = self._groups[deed.group]
-            member = next(each for each in group["members"] if each["id"] == deed.member)
-            arguments = {
-                **self._asked.described(group, member, lock),
-                **deed.arguments,
-                "operation": deed.operation,
-                "site_id": lock.site_id,
-                "generation": lock.generation,
-            }
-            calls.append(self._asked.call(member["host"], "member", arguments, deed.seconds))
+        calls = [
+            self._asked.act(deed.group, deed.member, deed.operation, lock, deed.arguments, deed.seconds)
+            for deed in deeds
+        ]
         return [
             Outcome(
                 ok=not (answer.failed or answer.unreachable),

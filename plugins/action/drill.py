@@ -12,9 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.rackspread.ha.plugins.plugin_utils import pki, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill import drilling
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.aims import RACKS, Aim, Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.drilling import Drill
@@ -95,7 +96,7 @@ class ActionModule(ActionBase):
             )
         self._display.display("\n".join(["", *lines, ""]))
         if not (given["confirmed"] or self._task.check_mode):
-            self._ask()
+            ask(self._display)
         return {
             "changed": False,
             "plan": lines,
@@ -104,14 +105,6 @@ class ActionModule(ActionBase):
                 {**each, "name": given["probe_host"]} for probe in probes.values() for each in probe.certificates
             ],
         }
-
-    def _ask(self) -> None:
-        try:
-            answer = self._display.prompt_until("Shall this be done? Type yes: ")
-        except (AnsiblePromptNoninteractive, AnsiblePromptInterrupt) as error:
-            raise Refusal("RS-105", "Nobody is here to say yes.") from error
-        if answer.decode(errors="replace").strip().lower() not in ("y", "yes"):
-            raise Refusal("RS-105", "It was not confirmed.")
 
     def _run(self, world: _Hosts, drills: Sequence[Drill], given: Mapping[str, Any]) -> dict[str, Any]:
         """Do the drills, and go no further after one that could not be done, lost something or left the site broken."""
@@ -208,9 +201,7 @@ class _Hosts:
     def start_probes(self, drill: Drill, seconds: float) -> None:
         """Put the programs in place and start them."""
         self._running = self.probes(drill.service)
-        described = {
-            probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running
-        }
+        described = {probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running}
         hidden = {probe.service: probe.secrets for probe in self._running if probe.secrets}
         self._probe("start", probes=described, secrets=hidden, seconds=seconds)
 

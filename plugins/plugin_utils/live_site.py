@@ -26,13 +26,15 @@ class LiveSite:
     Args:
         site: as the inventory plugin planned it.
         remote: the connections of an action.
+        access: what drivers need to act, by the row of services: `{settings, secrets}`. A look needs none of it.
     """
 
-    def __init__(self, site: Site, remote: Remote) -> None:
+    def __init__(self, site: Site, remote: Remote, access: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.topology: Mapping[str, Any] = site.topology
         self.inventory = Path(site.state).parent
         self._site = site
         self._remote = remote
+        self._access = access or {}
         self._vips = site.topology["settings"].get("edge", {}).get("vips", [])
         self.asked = list(self._rows())
 
@@ -41,6 +43,15 @@ class LiveSite:
         lock = locks.read(locks.path_for(self.inventory))
         seen = look(self._remote.run, self.asked, lock)
         return Standing.of(self.topology["groups"], seen, lock, len(self._vips))
+
+    def act(
+        self, service: str, group: str, member: int, operation: str, arguments: Mapping[str, Any], seconds: float = 120
+    ) -> str:
+        """Do one operation of a member's module, on its host. Why it failed; nothing where it did not."""
+        lock = locks.read(locks.path_for(self.inventory))
+        asked = next(each for each in self.asked if each.service == service)
+        (answer,) = self._remote.run([asked.act(group, member, operation, lock, arguments, seconds)])
+        return answer.message or "it failed without a word" if answer.failed or answer.unreachable else ""
 
     def terms(self) -> list[Term]:
         """Until when each certificate on the hosts is valid, of those hosts that answer."""
@@ -77,12 +88,20 @@ class LiveSite:
                     rows[row.name] = row
                     by_row[row.name].append({"name": key, "index": group["index"], "members": group["members"]})
         return [
-            Asked(name, groups, self._root(rows[name]), rows[name].program, self._settings(rows[name]))
+            Asked(
+                name,
+                groups,
+                self._root(rows[name]),
+                rows[name].program,
+                self._settings(rows[name]),
+                self._access.get(name, {}).get("secrets", {}),
+            )
             for name, groups in by_row.items()
         ]
 
     def _settings(self, row: Service) -> dict[str, Any]:
-        return {} if row.stateful else {"vips": self._vips}
+        given: Mapping[str, Any] = self._access.get(row.name, {}).get("settings", {})
+        return {**given} if row.stateful else {**given, "vips": self._vips}
 
     def _root(self, row: Service) -> Any:
         """The data root of a service on a host."""

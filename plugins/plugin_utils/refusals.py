@@ -8,7 +8,7 @@ found; the remedy comes from the table, so that a code always has one way out. `
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
 living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
-drills.
+drills, 120-129 patches, certificates, what leaves management.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ REFUSALS: dict[str, Row] = {
         "No client that counts",
         "Set `rackspread_probe_host` to a host outside the racks that reaches the site as its clients do.",
     ),
-    "RS-105": Row("A drill that nobody confirmed", "Answer yes when it asks, or give `-e confirm=yes`."),
+    "RS-105": Row("Nobody confirmed it", "Answer yes when it asks, or give `-e confirm=yes`."),
     "RS-106": Row(
         "A site that did not come back",
         "The fault is ended. See with status.yml what is missing, and in the journals why; site.yml repairs what it"
@@ -271,6 +271,28 @@ REFUSALS: dict[str, Row] = {
     "RS-107": Row(
         "Acknowledged writes are missing, or twice there",
         "See {path}. Keep the hosts' journals: this must never happen, and is worth a report.",
+    ),
+    # 120-129: patches, certificates, what leaves management
+    "RS-120": Row(
+        "A site in maintenance",
+        "Somebody works on it. Take `rackspread_maintenance` out of the inventory when they are done, then run again.",
+    ),
+    "RS-121": Row(
+        "Patroni is paused",
+        "Ask who paused {groups} and why; `patronictl resume` ends that. Then run again.",
+    ),
+    "RS-122": Row(
+        "A host can't be spared",
+        "{host} was left as it is. See with status.yml what is missing, bring that back, then run again.",
+    ),
+    "RS-123": Row(
+        "A host, or the site after it, did not come back",
+        "Look at the console of {host}. No other host was touched. Run again when the site is whole: what is done is"
+        " not done twice.",
+    ),
+    "RS-124": Row(
+        "Updates that can't be told or taken",
+        "Look at {host}: `apt-get update`, `apt-get upgrade`, `dpkg --audit`. It was not rebooted. Then run again.",
     ),
 }
 

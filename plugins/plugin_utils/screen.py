@@ -1,7 +1,7 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole site on one screen: a line a group, with what its members are in each rack and what a run would do to them."""
+"""A whole site on one screen: a line a group, what its members are in each rack, and what a run would do to them."""
 
 from __future__ import annotations
 
