@@ -196,7 +196,7 @@ class _Hosts:
         if found is None:
             path = pki.folder_for(self.live.inventory, service)
             raise Refusal("RS-104", f"The CA of {service}, by which the probe knows the site, is not in {path}.")
-        return found.pem
+        return found.trusted
 
     def start_probes(self, drill: Drill, seconds: float) -> None:
         """Put the programs in place and start them."""

@@ -29,7 +29,8 @@ class ActionModule(ActionBase):
         self.validate_argument_spec({})
         try:
             live = LiveSite(current.site(), Remote(self, task_vars or {}))
-            standing, terms, authorities = live.stand(), live.terms(), live.authorities()
+            standing, authorities = live.stand(), live.authorities()
+            terms = validity.terms_of(live.holdings()[0])
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
         now = datetime.now(UTC)

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.rackspread.ha.plugins.module_utils.services import Service, programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils import certificates, pki
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
+from ansible_collections.rackspread.ha.plugins.plugin_utils.certificates import Held, Holding
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, look
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
@@ -53,8 +54,8 @@ class LiveSite:
         (answer,) = self._remote.run([asked.act(group, member, operation, lock, arguments, seconds)])
         return answer.message or "it failed without a word" if answer.failed or answer.unreachable else ""
 
-    def terms(self) -> list[Term]:
-        """Until when each certificate on the hosts is valid, of those hosts that answer."""
+    def holdings(self) -> tuple[list[Holding], list[str]]:
+        """The certificates on the hosts, and the hosts that do not tell."""
         settings = self.topology["settings"]
         wanted = {host: certificates.for_host(self._site.slice(host), settings) for host in self._site.hosts}
         entries = {host: certificates.read_entries(those, host) for host, those in wanted.items() if those}
@@ -66,18 +67,23 @@ class LiveSite:
             )
             for host, those in entries.items()
         ]
-        return [
-            Term.of(entry.service, f"{entry.folder}/tls.crt on {call.host}", held["certificate"])
-            for call, answer in zip(calls, self._remote.run(calls), strict=True)
-            if not (answer.unreachable or answer.failed)
-            for entry, held in zip(entries[call.host], answer.result["entries"], strict=True)
-        ]
+        found: list[Holding] = []
+        silent: list[str] = []
+        for call, answer in zip(calls, self._remote.run(calls), strict=True):
+            if answer.unreachable or answer.failed:
+                silent.append(call.host)
+                continue
+            held = answer.result["entries"]
+            found += [
+                Holding(call.host, entry, Held(**has)) for entry, has in zip(entries[call.host], held, strict=True)
+            ]
+        return found, silent
 
     def authorities(self) -> list[Term]:
         """Until when the authorities beside the inventory are valid."""
         services = dict.fromkeys(group["service"] for group in self.topology["groups"].values())
         known = [pki.load(self.inventory, service) for service in services if service in certificates.USES]
-        return [Term.of(each.service, f"the CA in {each.path}", each.pem) for each in known if each]
+        return [Term.of(each.service, f"the CA in {each.path}", each.trusted) for each in known if each]
 
     def _rows(self) -> list[Asked]:
         by_row: dict[str, list[dict[str, Any]]] = defaultdict(list)

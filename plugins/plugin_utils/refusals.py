@@ -294,6 +294,14 @@ REFUSALS: dict[str, Row] = {
         "Updates that can't be told or taken",
         "Look at {host}: `apt-get update`, `apt-get upgrade`, `dpkg --audit`. It was not rebooted. Then run again.",
     ),
+    "RS-125": Row(
+        "A CA that can't be changed now",
+        "Bring the site to what is asked for first (site.yml), so that every host and member takes part.",
+    ),
+    "RS-126": Row(
+        "A phase of a CA's change that is not rolled out",
+        "The phase stays as it is, and both CAs are trusted. Bring back what is missing and run certificates.yml again.",
+    ),
 }
 
 

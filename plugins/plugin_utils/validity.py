@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .certificates import Holding
 from .pki import ends_of
 
 SOON = timedelta(days=30)
@@ -37,6 +38,14 @@ class Term:
     def days(self, now: datetime) -> int | None:
         """The whole days that are left; negative where it has ended, None where there is none."""
         return None if self.ends is None else (self.ends - now).days
+
+
+def terms_of(holdings: Iterable[Holding]) -> list[Term]:
+    """Until when the certificates on the hosts are valid."""
+    return [
+        Term.of(each.entry.service, f"{each.entry.folder}/tls.crt on {each.host}", each.held.certificate)
+        for each in holdings
+    ]
 
 
 def shortest(terms: Iterable[Term], now: datetime) -> dict[str, int]:
