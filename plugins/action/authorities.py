@@ -67,10 +67,11 @@ class ActionModule(ActionBase):
             phases[service] = phase = rotation.next_phase(path, missing)
             again = " (which an earlier run did not end)" if phase == pki.phase_of(path) else ""
             lines.append(f"CA of {service}, phase {phase}{again}: {rotation.WORDS[phase]}.")
-        self._display.display("\n".join(["", *lines, ""]))
+        if (due or phases) and not (check or given["confirmed"]):
+            ask(self._display, lines)
+        else:
+            self._display.display("\n".join(["", *lines, ""]))
         if not check:
-            if (due or phases) and not given["confirmed"]:
-                ask(self._display)
             for service, phase in phases.items():
                 _enter(seen.path(service), live.inventory, service, phase)
         return {"changed": bool(due or phases), "plan": lines, "phases": phases, "due": due}

@@ -94,9 +94,10 @@ class ActionModule(ActionBase):
                 f"{len(drills)} drills, one after another, each when all is whole and {given['settle']:g} s later;"
                 " who leads is asked anew before each."
             )
-        self._display.display("\n".join(["", *lines, ""]))
-        if not (given["confirmed"] or self._task.check_mode):
-            ask(self._display)
+        if given["confirmed"] or self._task.check_mode:
+            self._display.display("\n".join(["", *lines, ""]))
+        else:
+            ask(self._display, lines, "RS-105")
         return {
             "changed": False,
             "plan": lines,

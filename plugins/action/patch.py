@@ -66,12 +66,13 @@ class ActionModule(ActionBase):
         lines = patching.describe(turns, count, policy)
         if policy == "always" and round_.since:
             lines.append(f"This goes on with the round that began at {round_.since}: who rebooted since is done.")
-        self._display.display("\n".join(["", *lines, ""]))
         answer: dict[str, Any] = {"changed": bool(turns), "plan": lines, "done": []}
+        if turns and not (check or given["confirmed"]):
+            ask(self._display, lines)
+        else:
+            self._display.display("\n".join(["", *lines, ""]))
         if check or not turns:
             return answer
-        if not given["confirmed"]:
-            ask(self._display)
         if policy == "always":
             round_.begin(world.boots)
         answer["done"] = patching.run(world, turns, policy, given["patience"], given["boot_seconds"])

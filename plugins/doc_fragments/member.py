@@ -16,7 +16,7 @@ options:
       - What is done on this host. V(look) tells what is seen, all others act; V(admit) and V(expel) are done on a
         living member for another one, O(target).
     type: str
-    choices: [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember]
+    choices: [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember, forget]
     default: look
   group:
     description: The group, whole, a dictionary of C(name), C(index), C(members), C(intent) and C(next_id).

@@ -8,7 +8,7 @@ found; the remedy comes from the table, so that a code always has one way out. `
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
 living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
-drills, 120-129 patches, certificates, what leaves management.
+drills, 110-119 what an operator asks for, 120-139 patches, certificates, what leaves management.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ REFUSALS: dict[str, Row] = {
         "No client that counts",
         "Set `rackspread_probe_host` to a host outside the racks that reaches the site as its clients do.",
     ),
-    "RS-105": Row("Nobody confirmed it", "Answer yes when it asks, or give `-e confirm=yes`."),
+    "RS-105": Row("A drill that nobody confirmed", "Answer yes when it asks, or give `-e confirm=yes`."),
     "RS-106": Row(
         "A site that did not come back",
         "The fault is ended. See with status.yml what is missing, and in the journals why; site.yml repairs what it"
@@ -272,7 +272,9 @@ REFUSALS: dict[str, Row] = {
         "Acknowledged writes are missing, or twice there",
         "See {path}. Keep the hosts' journals: this must never happen, and is worth a report.",
     ),
-    # 120-129: patches, certificates, what leaves management
+    # 110-119: moves of members, and what else an operator asks for
+    "RS-113": Row("Nobody confirmed it", "Answer yes when it asks, or give `-e confirm=yes`."),
+    # 120-139: patches, certificates, what leaves management
     "RS-120": Row(
         "A site in maintenance",
         "Somebody works on it. Take `rackspread_maintenance` out of the inventory when they are done, then run again.",
@@ -300,7 +302,20 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-126": Row(
         "A phase of a CA's change that is not rolled out",
-        "The phase stays as it is, and both CAs are trusted. Bring back what is missing and run certificates.yml again.",
+        "The phase stays, and nobody is locked out. Bring back what is missing and run certificates.yml again.",
+    ),
+    "RS-127": Row("Nothing of that name to forget", "The lock knows {known}; a member is named `<group>/<id>`."),
+    "RS-128": Row(
+        "A host that can't forget now",
+        "Make {hosts} reachable and run again: what a host remembers and the lock does not would stop every run.",
+    ),
+    "RS-129": Row(
+        "Adoption is not built",
+        "Build the service beside it with site.yml, and bring the data over by its own means (a dump, replication).",
+    ),
+    "RS-130": Row(
+        "Something that others still stand on",
+        "{way}",
     ),
 }
 

@@ -127,3 +127,14 @@ def test_of_two_calls_at_once_one_acts(tmp_path: Path) -> None:
         pass
     with host.flock(path, timeout=0.3):
         pass
+
+
+def test_a_member_that_is_forgotten_keeps_its_data_and_is_remembered_aside(member: Member) -> None:
+    file = put_data(member)
+    remember(member, formed="c")
+    for _again in range(2):
+        member.forget()
+        known = record.read(member.instance.root) or {}
+        assert known["groups"] == {}
+        assert known["forgotten"]["thing_group1"]["formed"] == "c"
+    assert file.read_text() == "old"
