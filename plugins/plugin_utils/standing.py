@@ -58,7 +58,8 @@ class Standing:
             (service, group): classified(members, Known.of(lock, group), SERVICES[service])
             for (service, group), members in seen.items()
         }
-        return cls({key: group for key, group in groups.items() if any(name == key for _, name in seen)}, known, vips)
+        named = {name for _service, name in seen}
+        return cls({key: group for key, group in groups.items() if key in named}, known, vips)
 
     def ailments(self) -> list[str]:
         """What keeps the site from being whole, a sentence each; nothing where it is."""
