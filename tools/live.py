@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab/lab"
-INVENTORY = ROOT / "inventories/lab"
+NAME = os.environ.get("RACKSPREAD_LAB", "demo")
+"""The lab that is meant; tests of what changes a site have one of their own."""
+INVENTORY = ROOT / os.environ.get("RACKSPREAD_INVENTORY", "inventories/lab")
 STATE = INVENTORY / ".rackspread"
-VIP = "198.18.0.100"
+VIP = re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[0]
 USER = DATABASE = "rackspread"
 
 Group = dict[str, Any]
@@ -43,8 +46,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120, pause: 
 
 
 def lab(*words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """A verb of the lab `demo`. Raises RuntimeError with what it said where it failed."""
-    done = subprocess.run([LAB, *words], capture_output=True, text=True, check=False, input=stdin or "")
+    """A verb of the lab. Raises RuntimeError with what it said where it failed."""
+    done = subprocess.run([LAB, "-l", NAME, *words], capture_output=True, text=True, check=False, input=stdin or "")
     if check and done.returncode:
         raise RuntimeError(f"lab {' '.join(words[:3])}: {done.stdout}{done.stderr}")
     return done
@@ -66,7 +69,7 @@ def memory() -> float:
     from rackspread_lab.cgroup import Cgroup
 
     total = 0
-    for pid in Cgroup("demo").pids():
+    for pid in Cgroup(NAME).pids():
         with contextlib.suppress(OSError):
             found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
             total += int(found[1]) if found else 0
@@ -100,6 +103,30 @@ def play(
 ) -> Run:
     """Run a playbook of the tree (or one by its whole path) to its end."""
     return _run(playbook_command(playbook, *options, inventory=inventory), ansible_environment() | environment, seconds)
+
+
+def kill_at(words: str, output: Path, playbook: str = "site.yml", *options: str) -> None:
+    """Begin a run, and kill it with all its workers once it has said something. Raises AssertionError where it ended.
+
+    Args:
+        words: what it is to have said.
+        output: where what it says goes.
+        playbook: which.
+        options: of the command line.
+    """
+    with output.open("w") as file:
+        run = subprocess.Popen(
+            playbook_command(playbook, *options), cwd=ROOT, env=ansible_environment(),
+            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        until(lambda: words in output.read_text() or run.poll() is not None, f"the run says {words!r}", 900, 0.1)
+        if run.poll() is not None:
+            raise AssertionError(output.read_text()[-6000:])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
 def demo() -> Run:
