@@ -82,17 +82,9 @@ class ActionModule(ActionBase):
         lines: list[str] = []
         for service in [] if check else given["change"]:
             path = seen.path(service)
-            phase = pki.phase_of(path)
-            if phase and phase != "settle" and (missing := seen.missing(service)):
-                raise Refusal("RS-126", f"CA of {service}, phase {phase}: {'; '.join(missing)}")
-            if phase in ("drop", "settle"):
+            if pki.phase_of(path):
                 with files.exclusive(path):
-                    rotation.settle(path, service)
-                lines.append(f"CA of {service}: changed.")
-            elif phase:
-                following = pki.PHASES[pki.PHASES.index(phase) + 1]
-                lines.append(f"CA of {service}: phase {phase} is rolled out. The next run is for {following}.")
-            lines += rotation.remarks(path, phase)
+                    lines += rotation.end(path, service, seen.missing(service))
         if lines:
             self._display.display("\n".join(["", *lines, ""]))
         return {"changed": False, "told": lines}

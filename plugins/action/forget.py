@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
             raise Refusal("RS-127", "Nothing is named that is to be forgotten.", known=", ".join(lock.groups))
         those = forgetting.leaving(given["names"], lock)
         hosts = sorted({member.host for each in those for member in each.members})
-        self._reach(remote, hosts)
+        forgetting.require_answers(self._silent(remote, hosts))
         standing = live.stand()
         forgetting.check(those, lock, standing)
         lines = forgetting.describe(those)
@@ -81,13 +81,8 @@ class ActionModule(ActionBase):
         return answer
 
     @staticmethod
-    def _reach(remote: Remote, hosts: list[str]) -> None:
-        """Refuse (RS-128) where a host does not answer: it would go on remembering what the lock has forgotten."""
+    def _silent(remote: Remote, hosts: list[str]) -> list[str]:
+        """Those of the hosts that do not answer."""
         calls = [Call(host, "ansible.builtin.ping", {}, 30) for host in hosts]
-        silent = [
-            call.host
-            for call, answer in zip(calls, remote.run(calls), strict=True)
-            if answer.failed or answer.unreachable
-        ]
-        if silent:
-            raise Refusal("RS-128", f"{', '.join(silent)} can't be reached.", hosts=", ".join(silent))
+        answers = zip(calls, remote.run(calls), strict=True)
+        return [call.host for call, answer in answers if answer.failed or answer.unreachable]

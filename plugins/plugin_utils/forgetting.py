@@ -95,6 +95,12 @@ def check(those: Sequence[Leaving], lock: Lock, standing: Standing) -> None:
             )
 
 
+def require_answers(silent: Sequence[str]) -> None:
+    """Refuse (RS-128) where hosts do not answer: they would remember what the lock has forgotten."""
+    if silent:
+        raise Refusal("RS-128", f"{', '.join(silent)} can't be reached.", hosts=", ".join(silent))
+
+
 def helper(each: Leaving, standing: Standing) -> int | None:
     """The member that has its cluster forget one that leaves a group of voters; None where no such thing is done."""
     if each.whole:

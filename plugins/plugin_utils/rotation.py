@@ -73,6 +73,23 @@ def enter(path: Path, service: str, phase: str) -> None:
         files.write_whole(path / pki.PHASE, f"{phase}\n", 0o644)
 
 
+def end(path: Path, service: str, missing: Sequence[str]) -> list[str]:
+    """End a run of the present phase: after the last one the change is settled. What is told of it.
+
+    Raises Refusal RS-126 where something is not as the phase wants it, a clause each in `missing`.
+    """
+    phase = pki.phase_of(path)
+    if missing and phase != "settle":
+        raise Refusal("RS-126", f"CA of {service}, phase {phase}: {'; '.join(missing)}")
+    told = [f"CA of {service}: changed."]
+    if phase in ("drop", "settle"):
+        settle(path, service)
+    else:
+        following = pki.PHASES[pki.PHASES.index(phase) + 1]
+        told = [f"CA of {service}: phase {phase} is rolled out. The next run is for {following}."]
+    return told + remarks(path, phase)
+
+
 def settle(path: Path, service: str) -> None:
     """End a change whose last phase was rolled: the new authority takes the old one's place.
 

@@ -11,6 +11,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.forgetting import (
     describe,
     helper,
     leaving,
+    require_answers,
     without,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
@@ -63,6 +64,12 @@ def test_a_member_that_runs_does_not_leave_its_group_alone() -> None:
     with pytest.raises(Refusal, match=r"RS-130: member 3 on r3h1 of postgres_shard1 runs.*disable --now rackspread-"):
         check(leaving(["postgres_shard1/3"], locked()), locked(), standing())
     check(leaving(["postgres_shard1/3"], locked()), locked(), standing("r3h1"))
+
+
+def test_nothing_is_forgotten_while_a_host_can_not_forget_it() -> None:
+    require_answers([])
+    with pytest.raises(Refusal, match="RS-128: r1h1, r2h1 can't be reached"):
+        require_answers(["r1h1", "r2h1"])
 
 
 def test_a_voter_that_leaves_alone_is_removed_from_its_cluster_by_another() -> None:
