@@ -39,6 +39,9 @@ SYSTEM = "rackspread.ha.os_updates"
 SECONDS = {"look": 300, "upgrade": 3600, "reboot": 60}
 """How long the host's part of each operation may take."""
 
+POLL_SECONDS = 60
+"""How long a host may take to answer while its reboot is waited for."""
+
 
 class ActionModule(ActionBase):
     """Says what is due on the hosts, asks, and does it to one host after another."""
@@ -159,7 +162,7 @@ class _Hosts:
 
     def system(self, host: str) -> System | None:
         """Of one host, if it answers."""
-        (answer,) = self._remote.run([Call(host, SYSTEM, {}, SECONDS["look"])])
+        (answer,) = self._remote.run([Call(host, SYSTEM, {}, POLL_SECONDS)])
         return None if answer.failed or answer.unreachable else _system(answer.result)
 
     def upgrade(self, host: str) -> str:

@@ -59,18 +59,20 @@ def test_the_site_is_shown_on_one_screen() -> None:
 
 def test_a_host_says_whether_it_may_reboot_and_what_it_carries() -> None:
     live.await_whole()
-    leader, other, third = (member["host"] for member in live.members("etcd_voter")["etcd_voter1"])
-    ask = "rackspread-can-reboot; echo $?"
+    (first, one), (_second, other), (_third, third) = (
+        (member["id"], member["host"]) for member in live.members("etcd_voter")["etcd_voter1"]
+    )
+    ask = "/usr/local/sbin/rackspread-can-reboot; echo $?"
     assert live.root(other, ask).splitlines()[-1] == "0", live.root(other, ask)
     assert "rackspread-etcd-voter1" in live.root(other, "run-parts /etc/update-motd.d")
-    live.root(leader, "systemctl stop rackspread-etcd-voter1")
+    live.root(one, "systemctl stop rackspread-etcd-voter1")
     try:
         said, code = live.root(other, ask).splitlines()
         assert code == "1"
-        assert said.startswith(f"No: member 1 on {leader} of etcd_voter1 not joined (")
-        assert live.root(leader, ask).splitlines()[-1] == "0", "who does not serve has nothing to lose"
+        assert said.startswith(f"No: member {first} on {one} of etcd_voter1 not joined (")
+        assert live.root(one, ask).splitlines()[-1] == "0", "who does not serve has nothing to lose"
     finally:
-        live.root(leader, "systemctl start rackspread-etcd-voter1")
+        live.root(one, "systemctl start rackspread-etcd-voter1")
     live.until(lambda: live.root(third, ask).splitlines()[-1] == "0", "all voters are back", 60)
     refused = live.lab("ssh", other, "/usr/local/sbin/rackspread-can-reboot", check=False)
     assert refused.returncode == 2, "only root can read what the host remembers"
@@ -202,9 +204,9 @@ def test_a_ca_is_changed_in_phases_and_no_client_fails(service: str, told: Tell,
     for phase in ("trust", "present", "drop"):
         with live.Load() as load:
             if phase == "present":
-                for point in ("Give the host its certificates", "Roll" if service == "edge" else "etcd : Stage"):
+                for point in ("pki : Give the host its certificates", "etcd : Stage the voters"):
                     arguments = options(certificates_new_ca=service)
-                    live.kill_at(point, tmp_path / point.split()[0], "playbooks/certificates.yml", *arguments)
+                    live.kill_at(point, tmp_path / point[:3], "playbooks/certificates.yml", *arguments)
             run = play("certificates", certificates_new_ca=service)
             assert run.code == 0, run.output[-8000:]
             assert f"CA of {service}, phase {phase}" in run.output
