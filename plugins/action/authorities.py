@@ -78,16 +78,17 @@ class ActionModule(ActionBase):
 
     def _end(self, live: LiveSite, given: Mapping[str, Any], check: bool) -> dict[str, Any]:
         """Make sure that the phases are rolled out, settle those that were the last, and say what comes next."""
+        if check or not given["change"]:
+            return {"changed": False, "told": []}
         seen = _Seen(live)
         lines: list[str] = []
-        for service in [] if check else given["change"]:
+        for service in given["change"]:
             path = seen.path(service)
             if pki.phase_of(path):
                 with files.exclusive(path):
                     lines += rotation.end(path, service, seen.missing(service))
-        if lines:
-            self._display.display("\n".join(["", *lines, ""]))
-        return {"changed": False, "told": lines}
+        self._display.display("\n".join(["", *lines, ""]))
+        return {"changed": bool(lines), "told": lines}
 
 
 class _Seen:
