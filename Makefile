@@ -18,8 +18,8 @@ demo: ## boot nine hosts in three racks and run site.yml against them
 test: ## everything that continuous integration runs
 	@tools/suite test
 
-test-long: ## what takes long: first runs killed at six points, all drills' tests, moves of members, settings that break a start
-	@tools/suite killed drills operate long
+test-long: ## what takes long: first runs killed at six points, all drills' tests, patches, new CAs, moves, settings that break a start
+	@tools/suite killed drills upkeep operate long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@

@@ -239,6 +239,12 @@ def secret(service: str, name: str) -> str:
     return str(yaml.safe_load((STATE / "secrets" / f"{service}.yml").read_text())[name])
 
 
+def trusted(service: str) -> Path:
+    """The CA file that clients of a service are to have now."""
+    folder = STATE / "pki" / service
+    return next(path for name in ("trusted.crt", "ca.crt") if (path := folder / name).exists())
+
+
 def cluster(member: dict[str, Any]) -> dict[str, Any] | None:
     """What a member's Patroni says of its cluster, None where it does not answer."""
     status, text = fetch(member["host"], f"https://{member['address']}:{member['ports']['rest']}/cluster", "postgres")
@@ -443,7 +449,7 @@ class Load:
         }
         access = Access(
             lambda: {"user": USER, "database": DATABASE, "password": secret("postgres", "admin")},
-            lambda service: (STATE / "pki" / service / "ca.crt").read_text(),
+            lambda service: trusted(service).read_text(),
         )
         probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
         return {

@@ -14,6 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils import state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
@@ -33,7 +34,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain impo
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 ARGUMENTS = {
     "service": {"type": "str", "required": True, "choices": list(SERVICES)},
@@ -125,20 +125,10 @@ class _Hosts:
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
         """All at once, each on its member's host."""
-        calls = []
-        for deed in deeds:
-            group = self._groups[deed.group]
-            locked = lock.groups.get(deed.group)
-            lost = [each.to_dict() for each in locked.gone] if locked else []
-            member = next(each for each in (*group["members"], *lost) if each["id"] == deed.member)
-            arguments = {
-                **self._asked.described(group, member, lock),
-                **deed.arguments,
-                "operation": deed.operation,
-                "site_id": lock.site_id,
-                "generation": lock.generation,
-            }
-            calls.append(self._asked.call(member["host"], "member", arguments, deed.seconds))
+        calls = [
+            self._asked.act(deed.group, deed.member, deed.operation, lock, deed.arguments, deed.seconds)
+            for deed in deeds
+        ]
         return [
             Outcome(
                 ok=not (answer.failed or answer.unreachable),

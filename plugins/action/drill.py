@@ -197,14 +197,12 @@ class _Hosts:
         if found is None:
             path = pki.folder_for(self.live.inventory, service)
             raise Refusal("RS-104", f"The CA of {service}, by which the probe knows the site, is not in {path}.")
-        return found.pem
+        return found.trusted
 
     def start_probes(self, drill: Drill, seconds: float) -> None:
         """Put the programs in place and start them."""
         self._running = self.probes(drill.service)
-        described = {
-            probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running
-        }
+        described = {probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running}
         hidden = {probe.service: probe.secrets for probe in self._running if probe.secrets}
         self._probe("start", probes=described, secrets=hidden, seconds=seconds)
 

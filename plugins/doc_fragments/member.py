@@ -18,7 +18,7 @@ options:
         member that leaves, or is lost; its data is put aside and kept.
     type: str
     choices:
-      [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember, ask, retire]
+      [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember, ask, retire, forget]
     default: look
   group:
     description: The group, whole, a dictionary of C(name), C(index), C(members), C(intent) and C(next_id).

@@ -47,6 +47,8 @@ class Live:
         pending_restart: the daemon itself says that a setting waits for a restart.
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
+        paused: somebody has told the cluster's own manager to keep its hands off.
+        lag: how many bytes the own copy is behind the leader's, where the cluster tells.
         detail: a sentence for people where something is wrong.
     """
 
@@ -58,6 +60,8 @@ class Live:
     pending_restart: bool = False
     leader_first: bool = False
     unsettled: bool = False
+    paused: bool = False
+    lag: int | None = None
     detail: str = ""
 
 
@@ -97,6 +101,10 @@ class Driver:
     def ask(self) -> Live:
         """What the running daemon says, within a few seconds; never raises for one that is dead."""
         return Live()
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """What another member `other` (an M) says, as far as that can be seen from this host; as `ask` never raises."""
+        return type(self)(self.instance, self.group, other, self.settings, self.secrets).ask()
 
     def last_words(self) -> str:
         """Why the unit did not come up, by what it wrote last."""

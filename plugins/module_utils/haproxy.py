@@ -40,6 +40,10 @@ class HAProxy(Driver):
             detail=f"no server is up for {', '.join(down)}" if down else "",
         )
 
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """The other balancer, as it is seen from here."""
+        return vips.overlooked(other)
+
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Give the virtual addresses away before a restart; a reload keeps every session and needs none of this."""
         group = self.group["name"]

@@ -24,6 +24,10 @@ class Keepalived(Driver):
         role = "leader" if vips.held(self.settings.get("vips", [])) else "follower"
         return Live(role=role, healthy=True, members=[self.member["id"]])
 
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """The other balancer, as it is seen from here."""
+        return vips.overlooked(other)
+
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Give the addresses away before it restarts."""
         vips.give_away(self.settings.get("vips", []), self.instance.unit)

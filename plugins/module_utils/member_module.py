@@ -23,7 +23,7 @@ from .instance import Instance
 
 OPERATIONS = (
     "look", "form", "join", "start", "activate", "revert", "admit", "expel", "step_down", "settle", "remember",
-    "ask", "retire",
+    "ask", "retire", "forget",
 )
 
 
@@ -180,6 +180,18 @@ class Member:
         """How the record names a member that was retired."""
         return f"{self.instance.group}/{self.instance.member}"
 
+    def forget(self) -> None:
+        """Take this member out of what the host is managed by, and leave all that is there as it is.
+
+        What the host knew of it is kept aside, so that the start guard goes on guarding it.
+        """
+        own = self.driver.member
+        with record.update(self.instance.root) as known:
+            record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
+            part = known["groups"].pop(self.instance.group, None)
+            if part is not None:
+                known.setdefault("forgotten", {})[self.instance.group] = part
+
     def _claim(self, intent: dict[str, Any] | None) -> None:
         """Record, marker, current version and unit: all that the start guard asks for, before a first start."""
         unit = host.unit(self.instance.unit)
@@ -294,6 +306,7 @@ def _act(member: Member, operation: str, parameters: dict[str, Any]) -> dict[str
         "remember": member.remember,
         "ask": member.instance.ask,
         "retire": member.retire,
+        "forget": member.forget,
     }
     answer: dict[str, Any] | None = acts[operation]()
     return answer

@@ -121,6 +121,8 @@ class View:
         in_sync: whose copy is surely complete: the leader and those whom /sync lists, or all counted ones where the
             cluster is asynchronous by choice. Nobody while Patroni is paused.
         pending: who waits for a restart.
+        paused: whether somebody paused Patroni for this cluster.
+        lag: by id how many bytes its copy is behind, of those that Patroni knows it of.
         detail: what is wrong with members, in words.
     """
 
@@ -128,6 +130,8 @@ class View:
     counted: list[int] = field(default_factory=list)
     in_sync: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    paused: bool = False
+    lag: dict[int, int] = field(default_factory=dict)
     detail: str = ""
 
 
@@ -143,7 +147,11 @@ def view(answer: dict[str, Any], members: list[dict[str, Any]], synchronous: boo
     known = [(ids[each["name"]], each) for each in answer.get("members", []) if each["name"] in ids]
     paused = bool(answer.get("pause"))
     leader = next((each for _own, each in known if each["role"] == "leader" and each["state"] == "running"), None)
-    result = View(pending=[own for own, each in known if each.get("pending_restart")])
+    result = View(
+        pending=[own for own, each in known if each.get("pending_restart")],
+        paused=paused,
+        lag={own: each["lag"] for own, each in known if isinstance(each.get("lag"), int)},
+    )
     result.leader = ids[leader["name"]] if leader else None
     wrong = ["Patroni is paused (patronictl resume ends that)"] if paused else []
     if leader is None:

@@ -127,6 +127,8 @@ class Postgres(Driver):
             pending_restart=bool(own.get("pending_restart")),
             leader_first=seen.leader == me and patroni.lowered(own.get("pending_restart_reason") or {}),
             unsettled=bool(self._wanted(config)),
+            paused=seen.paused,
+            lag=seen.lag.get(me),
             detail="; ".join(filter(None, ("" if running else f"Postgres is {own.get('state')}", seen.detail))),
         )
 

@@ -149,7 +149,8 @@ def refusal(manifest: dict[str, Any], record: dict[str, Any] | None) -> str | No
     data, group, member = manifest["data"], manifest["group"], manifest["member"]
     if data is None:
         return None
-    part = ((record or {}).get("groups") or {}).get(group)
+    known = {**((record or {}).get("forgotten") or {}), **((record or {}).get("groups") or {})}
+    part = known.get(group)  # who is forgotten by runs is guarded all the same
     if record is None or part is None or part["member"] != member:
         return f"this host's record knows no member {member} of {group}; a playbook's run starts what may be started"
     volume = part.get("volume")

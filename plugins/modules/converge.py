@@ -27,7 +27,7 @@ description:
     is whole before the one that leaves is stopped; the data of that one stays on its host, aside.
 options:
   service:
-    description: The service. Its rows in C(plugin_utils/services.py) say how it forms and what may be spared.
+    description: The service. Its rows in C(module_utils/services.py) say how it forms and what may be spared.
     type: str
     choices: [etcd, postgres, haproxy, keepalived]
     required: true

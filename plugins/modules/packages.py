@@ -97,16 +97,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.rackspread.ha.plugins.module_utils import apt
 from ansible_collections.rackspread.ha.plugins.module_utils.host import Failed, read, run, systemctl, write_atomic
 from ansible_collections.rackspread.ha.plugins.module_utils.packages import (
     Package,
-    alone,
     install,
     installed_packages,
     missing_packages,
 )
 
 UNITS = "/etc/systemd/system"
+
+
 
 
 def unmasked_units(units: Iterable[str]) -> list[str]:
@@ -179,7 +181,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         after |= {name: after[name]._replace(held=True) for name in holds if name in after}
     elif files or units or missing or holds:
         deadline = time.monotonic() + params["lock_timeout"]
-        with alone(deadline):
+        with apt.alone(deadline):
             for path, content in files.items():
                 write_atomic(path, content)
             if units:

@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Action,
     Decision,
@@ -25,12 +27,10 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     intents,
     was_formed,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy, may_restart, roll_order
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
 from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import step
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
 
 PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Seconds between two looks at what is on its way; the last one goes on."""

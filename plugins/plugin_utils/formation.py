@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
 
 
 class State(StrEnum):

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Action,
     Decision,
@@ -22,11 +24,9 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     State,
     decide,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, merge
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.hosts import natural
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member, Placement
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
 
 # What a group needs next
 

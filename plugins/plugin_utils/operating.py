@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import moving
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
 Places = frozenset[tuple[str, int]]

@@ -8,7 +8,7 @@ found; the remedy comes from the table, so that a code always has one way out. `
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
 living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
-drills, 110-119 what an operator asks for.
+drills, 110-119 what an operator asks for, 120-139 patches, certificates, what leaves management.
 """
 
 from __future__ import annotations
@@ -289,6 +289,49 @@ REFUSALS: dict[str, Row] = {
         "Bring it back to full redundancy first (site.yml, status.yml; replace.yml for a host that is lost).",
     ),
     "RS-116": Row("A host that can't take a member", "Make {host} reachable as the other hosts are, or exclude it."),
+    # 120-139: patches, certificates, what leaves management
+    "RS-120": Row(
+        "A site in maintenance",
+        "Somebody works on it. Take `rackspread_maintenance` out of the inventory when they are done, then run again.",
+    ),
+    "RS-121": Row(
+        "Patroni is paused",
+        "Ask who paused {groups} and why; `patronictl resume` ends that. Then run again.",
+    ),
+    "RS-122": Row(
+        "A host can't be spared",
+        "{host} was left as it is. See with status.yml what is missing, bring that back, then run again.",
+    ),
+    "RS-123": Row(
+        "A host, or the site after it, did not come back",
+        "Look at the console of {host}. No other host was touched. Run again when the site is whole: what is done is"
+        " not done twice.",
+    ),
+    "RS-124": Row(
+        "Updates that can't be told or taken",
+        "Look at {host}: `apt-get update`, `apt-get upgrade`, `dpkg --audit`. It was not rebooted. Then run again.",
+    ),
+    "RS-125": Row(
+        "A CA that can't be changed now",
+        "Bring the site to what is asked for first (site.yml), so that every host and member takes part.",
+    ),
+    "RS-126": Row(
+        "A phase of a CA's change that is not rolled out",
+        "The phase stays, and nobody is locked out. Bring back what is missing and run certificates.yml again.",
+    ),
+    "RS-127": Row("Nothing of that name to forget", "The lock knows {known}; a member is named `<group>/<id>`."),
+    "RS-128": Row(
+        "A host that can't forget now",
+        "Make {hosts} reachable and run again: what a host remembers and the lock does not would stop every run.",
+    ),
+    "RS-129": Row(
+        "Adoption is not built",
+        "Build the service beside it with site.yml, and bring the data over by its own means (a dump, replication).",
+    ),
+    "RS-130": Row(
+        "Something that others still stand on",
+        "{way}",
+    ),
 }
 
 

@@ -120,7 +120,14 @@ def test_the_defaults_of_a_role_are_those_of_its_specification(role: str) -> Non
 @pytest.mark.parametrize("code", sorted(REFUSALS))
 def test_a_refusal_is_documented_and_tested(code: str) -> None:
     page = (ROOT / "docs/refusals.md").read_text()
-    assert re.search(rf"^#+ {code}\b", page, re.MULTILINE), f"docs/refusals.md has no section {code}"
+    sections = dict(re.findall(r"^## (RS-\d+) (.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert code in sections, f"docs/refusals.md has no section {code}"
+    title, *body = sections[code].strip().splitlines()
+    assert title == REFUSALS[code].title
+    means, look, act = (line.startswith("- ") for line in (body[0], *body[-2:]))
+    assert (means, look, act) == (False, True, True), f"{code}: what it means, what to look at, what to do at night"
+    assert body[-2].startswith("- **Look at** ")
+    assert body[-1].startswith("- **At three in the morning:** ")
     tests = {name for name, text in under("tests", "molecule").items() if code in text}
     assert tests, f"no test names {code}"
 

@@ -191,3 +191,14 @@ def test_what_the_record_says_of_another_member_is_not_believed_of_this_one(memb
         known.update(site_id="site", host="h1", machine_id="")
         known["groups"]["thing_group1"] = {"member": 9, "formed": "c", "volume": {"uuid": "x", "path": "/srv"}}
     assert member.observe()["record"] is None
+
+
+def test_a_member_that_is_forgotten_keeps_its_data_and_is_remembered_aside(member: Member) -> None:
+    file = put_data(member)
+    remember(member, formed="c")
+    for _again in range(2):
+        member.forget()
+        known = record.read(member.instance.root) or {}
+        assert known["groups"] == {}
+        assert known["forgotten"]["thing_group1"]["formed"] == "c"
+    assert file.read_text() == "old"

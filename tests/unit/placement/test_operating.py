@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils import moving, operating
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.living import compare
@@ -14,7 +15,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, me
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Seen
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
 Planner = Callable[..., Site]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Convergence,
     Deed,
@@ -27,7 +28,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

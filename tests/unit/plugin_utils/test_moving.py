@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, read, write
 from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import intend, moves, step, under_way
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.engine import place
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.kept import with_leaving
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Demand, Host, Member
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
 

@@ -69,11 +69,21 @@ def test_what_is_stopped_already_survives_no_rack() -> None:
         assert "etcd_voter1 is stopped already: 1 of its members serve, and it needs 2" in survived[rack]
 
 
+def test_leaders_are_at_home_and_etcd_leads_apart_from_them() -> None:
+    preferred = standing(preferred=1)
+    assert preferred.displaced() == [
+        "r1h1 leads etcd in rack1, where a leader of a shard is; in rack2 no leader of a shard is"
+    ]
+    assert standing(leader=2, preferred=1).displaced()[0] == "postgres_shard1 is led on r2h1, and r1h1 is its home"
+    assert standing(leader=9, preferred=1).displaced() == []
+
+
 def test_it_is_told_to_prometheus() -> None:
-    text = exposition({"rack1": [], "rack2": ["why"]}, ["one"], 1700000000.4)
+    text = exposition({"rack1": [], "rack2": ["why"]}, ["one"], {"etcd": 29}, 1700000000.4)
     assert 'rackspread_rack_survives{rack="rack1"} 1\n' in text
     assert 'rackspread_rack_survives{rack="rack2"} 0\n' in text
     assert "\nrackspread_ailments 1\n" in text
+    assert 'rackspread_certificate_days{service="etcd"} 29\n' in text
     assert text.endswith("rackspread_status_timestamp_seconds 1700000000\n")
 
 

@@ -1,0 +1,194 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, files, patching, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
+from ansible_collections.rackspread.ha.plugins.plugin_utils.draining import Handover
+from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
+from ansible_collections.rackspread.ha.plugins.plugin_utils.patching import System, Turn
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain import plain
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
+from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
+from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
+
+ARGUMENTS = {
+    "reboot": {"type": "str", "choices": ["always", "needed", "never"], "default": "needed"},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "confirmed": {"type": "bool", "default": False},
+    "maintenance": {"type": "str", "default": ""},
+    "patience": {"type": "float", "default": 300},
+    "boot_seconds": {"type": "float", "default": 900},
+    "rest_user": {"type": "str", "default": "rackspread"},
+}
+
+SYSTEM = "rackspread.ha.os_updates"
+SECONDS = {"look": 300, "upgrade": 3600, "reboot": 60}
+"""How long the host's part of each operation may take."""
+
+POLL_SECONDS = 60
+"""How long a host may take to answer while its reboot is waited for."""
+
+
+class ActionModule(ActionBase):
+    """Says what is due on the hosts, asks, and does it to one host after another."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Plan, ask, and take the turns."""
+        super().run(tmp, task_vars)
+        given = plain(self.validate_argument_spec(ARGUMENTS)[1])
+        check = bool(self._task.check_mode)
+        try:
+            world = _Hosts(self, given, task_vars or {})
+            with nullcontext() if check else alone(world.live.inventory / ".rackspread", self._display.display):
+                return self._patch(world, given, check)
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal
+
+    def _patch(self, world: _Hosts, given: Mapping[str, Any], check: bool) -> dict[str, Any]:
+        policy = given["reboot"]
+        round_ = _Round(world.live.inventory / ".rackspread/patch.json")
+        turns = _plan(world, given, round_, check)
+        count = sum(map(len, world.racks.values()))
+        lines = patching.describe(turns, count, policy)
+        if policy == "always" and round_.since:
+            lines.append(f"This goes on with the round that began at {round_.since}: who rebooted since is done.")
+        answer: dict[str, Any] = {"changed": bool(turns), "plan": lines, "done": []}
+        if turns and not (check or given["confirmed"]):
+            ask(self._display, lines)
+        else:
+            self._display.display("\n".join(["", *lines, ""]))
+        if check or not turns:
+            return answer
+        if policy == "always":
+            round_.begin(world.boots)
+        answer["done"] = patching.run(world, turns, policy, given["patience"], given["boot_seconds"])
+        if policy == "always":
+            round_.end()
+        return answer
+
+
+def _plan(world: _Hosts, given: Mapping[str, Any], round_: _Round, check: bool) -> list[Turn]:
+    """What is due. Raises Refusal where nothing may be done, or a host does not say what is due there."""
+    if given["maintenance"]:
+        raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
+    standing = world.stand()
+    if held := draining.paused(standing):
+        raise Refusal("RS-121", f"Patroni of {', '.join(held)} is paused", groups=", ".join(held))
+    systems = world.systems([host for hosts in world.racks.values() for host in hosts], refresh=not check)
+    begun = round_.boots if given["reboot"] == "always" else {}
+    return patching.plan(world.racks, systems, given["reboot"], standing, begun)
+
+
+class _Round:
+    """What is remembered of a round of reboots that are not due by themselves, until all of them are done."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.since: str = kept.get("since", "")
+        self.boots: dict[str, str] = kept.get("boots", {})
+
+    def begin(self, boots: Mapping[str, str]) -> None:
+        """Write down the boot of each host, unless this goes on with an earlier round."""
+        if not self.since:
+            kept = {"since": time.strftime("%Y-%m-%d %H:%M:%S"), "boots": dict(boots)}
+            files.write_whole(self._path, json.dumps(kept, indent=1) + "\n", 0o644)
+
+    def end(self) -> None:
+        """Forget it."""
+        self._path.unlink(missing_ok=True)
+
+
+class _Hosts:
+    """The World of a real round."""
+
+    def __init__(self, action: ActionModule, given: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+        self._action = action
+        self._remote = Remote(action, variables)
+        site = current.site()
+        access: dict[str, dict[str, Any]] = {}
+        if "postgres" in site.topology["settings"]:
+            own = action._templar.template(variables.get(secrets.GIVEN) or {})
+            rest = secrets.find(Path(site.state).parent, "postgres", "rest", own)
+            access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": {"rest": rest}}
+        self.live = LiveSite(site, self._remote, access)
+        wanted = set(given["hosts"])
+        self.racks = {
+            rack: [host for host in hosts if not wanted or host in wanted or rack in wanted]
+            for rack, hosts in self.live.topology["racks"].items()
+        }
+        self.boots: dict[str, str] = {}
+
+    def stand(self) -> Standing:
+        """Look at the whole site."""
+        return self.live.stand()
+
+    def hand_over(self, handover: Handover) -> str:
+        """By the member's own driver."""
+        target = {} if handover.target is None else {"target": handover.target}
+        return self.live.act(handover.service, handover.group, handover.member, "step_down", target)
+
+    def systems(self, hosts: Iterable[str], refresh: bool) -> dict[str, System]:
+        """Of all hosts at once. Raises Refusal RS-124 for those that do not answer, or can't tell."""
+        calls = [Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in hosts]
+        answers = self._remote.run(calls)
+        if silent := [
+            f"{call.host}: {answer.message}"
+            for call, answer in zip(calls, answers, strict=True)
+            if answer.failed or answer.unreachable
+        ]:
+            hosts = ", ".join(each.partition(":")[0] for each in silent)
+            raise Refusal("RS-124", f"What is due can't be told: {'; '.join(silent)}", host=hosts)
+        found = {call.host: _system(answer.result) for call, answer in zip(calls, answers, strict=True)}
+        self.boots = {host: system.boot for host, system in found.items()}
+        return found
+
+    def system(self, host: str) -> System | None:
+        """Of one host, if it answers."""
+        (answer,) = self._remote.run([Call(host, SYSTEM, {}, POLL_SECONDS)])
+        return None if answer.failed or answer.unreachable else _system(answer.result)
+
+    def upgrade(self, host: str) -> str:
+        """Take the updates."""
+        return self._do(host, "upgrade")
+
+    def reboot(self, host: str) -> str:
+        """Have the host reboot a moment later."""
+        return self._do(host, "reboot")
+
+    def _do(self, host: str, operation: str) -> str:
+        (answer,) = self._remote.run([Call(host, SYSTEM, {"operation": operation}, SECONDS[operation])])
+        return answer.message or "it failed without a word" if answer.failed or answer.unreachable else ""
+
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        self._action._display.display(line)
+
+    def now(self) -> float:
+        """Seconds that no change of the clock touches."""
+        return time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def _system(result: Mapping[str, Any]) -> System:
+    return System(tuple(result["updates"]), tuple(result["reasons"]), result["boot"])
