@@ -94,6 +94,13 @@ def killed_twice(playbook: str, points: tuple[str, str], folder: Path, **given: 
     play(playbook, **given)
 
 
+def take_back(host: str) -> None:
+    """An emptied host is known as such, and may carry members again when that is said."""
+    assert f'"given_up": ["{host}"]' in (live.STATE / "lock.yml").read_text()
+    play("scale", scale_take_back=host)
+    assert '"given_up"' not in (live.STATE / "lock.yml").read_text()
+
+
 def shown(run: live.Run) -> set[str]:
     """The moves that a plan shows: `group: member 1 on r1h1 … -> member 4 on r1h2`."""
     text = re.sub(r"\s+", " ", run.output)
@@ -164,8 +171,7 @@ def test_a_host_is_emptied_while_clients_write(told: Tell, tmp_path: Path) -> No
     left = live.root(host, "ls /srv/data; systemctl list-units --no-legend --state=running 'rackspread-*'")
     assert re.search(r"^postgres_shard1\.retired-\d+$", left, re.MULTILINE)
     assert "rackspread-postgres" not in left
-    again = play("retire", retire_hosts=host)
-    assert "No member has to move" in again.output
+    take_back(host)
 
 
 def test_hosts_of_voters_and_balancers_are_emptied_while_clients_write(told: Tell, tmp_path: Path) -> None:
@@ -179,6 +185,7 @@ def test_hosts_of_voters_and_balancers_are_emptied_while_clients_write(told: Tel
     )  # fmt: skip
     settled()
     assert not [key for key, hosts in places().items() if host in hosts]
+    take_back(host)
 
 
 def test_a_dead_host_is_replaced_and_no_other_member_moves(told: Tell, tmp_path: Path) -> None:
@@ -218,8 +225,7 @@ def test_a_disk_that_was_replaced_is_filled_from_the_living(told: Tell) -> None:
 
 
 def test_a_rack_is_added_and_as_many_members_move_there_as_the_plan_says(told: Tell, tmp_path: Path) -> None:
-    hosts = {name: {"ansible_host": f"198.18.55.4{name[-1]}"} for name in ("r4h1", "r4h2")}
-    RACK4.write_text(yaml.safe_dump({"rack4": {"hosts": hosts}}))
+    RACK4.write_text(yaml.safe_dump({"rack4": {"hosts": {"r4h1": {"ansible_host": "198.18.55.41"}}}}))
     before = places()
     assert "rebalance.yml" in play("scale").output
     assert places() == before
@@ -241,7 +247,7 @@ def test_a_rack_is_added_and_as_many_members_move_there_as_the_plan_says(told: T
     settled()
     after = places()
     assert sum(len(after[key] - before[key]) for key in before) == count
-    assert {"r4h1", "r4h2"} & set.union(*after.values())
+    assert "r4h1" in set.union(*after.values())
     assert "No member has to move" in play("rebalance").output
 
 
@@ -257,10 +263,10 @@ def test_leaders_go_home_gently(told: Tell) -> None:
 
 
 def test_a_shard_is_added_while_clients_write(told: Tell) -> None:
-    SPEC.write_text(SPEC.read_text().replace("shards: 2", "shards: 3"))
+    SPEC.write_text(SPEC.read_text().replace("shards: 1", "shards: 2"))
     before = places()
-    assert "postgres_shard3 is new" in play("scale", check=True).output
+    assert "postgres_shard2 is new" in play("scale", check=True).output
     under_load(told, "a shard added", lambda: play("scale"), 3)
     settled()
     assert {key: hosts for key, hosts in places().items() if key in before} == before
-    assert len(live.primaries()) == 3
+    assert len(live.primaries()) == 2
