@@ -117,10 +117,11 @@ class _Hosts:
 
     def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
         """One call a host, whatever the number of its members."""
-        asked = replace(
-            self._asked,
-            groups=[{"name": each.name, "index": each.index, "members": list(each.members)} for each in groups],
-        )
+        now = {each.name: {"name": each.name, "index": each.index, "members": list(each.members)} for each in groups}
+        # Deeds go by the same: a member that has left is no part of what the others are told of their group.
+        known = {each["name"]: each for each in self._asked.groups} | now
+        self._asked = replace(self._asked, groups=list(known.values()))
+        asked = replace(self._asked, groups=list(now.values()))
         return {name: seen for (_service, name), seen in look(self._remote.run, [asked], self._lock).items()}
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
