@@ -124,11 +124,11 @@ class ActionModule(ActionBase):
             )
             for host in plan.targets
         ]
-        looks = {}
+        looks, asked = {}, time.time()
         for call, answer in zip(calls, remote.run(calls), strict=True):
             if answer.unreachable or answer.failed:
                 raise Refusal("RS-116", f"{call.host} can't be looked at: {answer.message}", host=call.host)
-            looks[call.host] = answer.result["info"]
+            looks[call.host] = look.with_offset(answer.result["info"], asked, time.time())
         weights = {each.component.id: each.weight for each in site.spec.asks}
         if refusals := look.judge(looks, after.topology, weights):
             raise AnsibleActionFail("\n".join(map(str, refusals)))
