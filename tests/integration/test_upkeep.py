@@ -6,6 +6,7 @@ Run after test_drill.py, on the same lab. What takes long is run by `make test-l
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,12 @@ Tell = Callable[[str], None]
 
 pytestmark = pytest.mark.usefixtures("demo")
 
+OUT = float(os.environ.get("RACKSPREAD_OUT", "3"))
+"""Seconds that writes may be out; more where the machine has other work as well."""
+LOOSE = 15
+"""The same in tests that every run makes, on whatever machine."""
+
 BOOT = "cat /proc/sys/kernel/random/boot_id"
-HOSTS = [f"r{rack}h{number}" for rack in (1, 2, 3) for number in (1, 2, 3)]
 
 
 def play(playbook: str, *options: str, **variables: object) -> live.Run:
@@ -32,7 +37,9 @@ def options(**variables: object) -> tuple[str, str]:
 
 
 def boots() -> dict[str, str]:
-    return {host: live.root(host, BOOT) for host in HOSTS}
+    """By host with a member the id of its boot."""
+    hosts = sorted({member["host"] for those in live.members("").values() for member in those})
+    return {host: live.root(host, BOOT) for host in hosts}
 
 
 # How it stands
@@ -134,13 +141,13 @@ def test_the_host_of_a_primary_reboots_under_load(told: Tell) -> None:
         load.await_served()
     told(f"the host of a primary rebooted: writes out for {load.outage():.2f} s, {load.lost} lost")
     assert load.lost == 0
-    assert load.outage() <= 3
+    assert load.outage() <= LOOSE
     assert {name for name, boot in boots().items() if boot != before[name]} == {host}
     assert live.primaries()["postgres_shard1"] != host
 
 
 @pytest.mark.long
-def test_all_hosts_reboot_under_load_and_no_shard_is_out_for_more_than_3_s(told: Tell) -> None:
+def test_all_hosts_reboot_and_no_shard_is_out_for_more_than_3_s(told: Tell) -> None:
     live.await_whole()
     before = boots()
     with live.Load() as load:
@@ -148,9 +155,9 @@ def test_all_hosts_reboot_under_load_and_no_shard_is_out_for_more_than_3_s(told:
         assert run.code == 0, run.output[-8000:]
         live.await_whole()
         load.await_served()
-    told(f"nine hosts rebooted in {run.seconds:.0f} s: writes out for {load.outage():.2f} s, {load.lost} lost")
+    told(f"{len(before)} hosts rebooted in {run.seconds:.0f} s: writes out for {load.outage():.2f} s, {load.lost} lost")
     assert load.lost == 0
-    assert load.outage() <= 3
+    assert load.outage() <= OUT
     assert not [name for name, boot in boots().items() if boot == before[name]]
 
 
@@ -168,7 +175,7 @@ def test_a_round_that_is_killed_is_ended_by_the_next(tmp_path: Path, told: Tell)
     assert "This goes on with the round that began" in run.output
     told(f"a round killed twice: writes out for {load.outage():.2f} s, {load.lost} lost")
     assert load.lost == 0
-    assert load.outage() <= 3
+    assert load.outage() <= OUT
     after = boots()
     assert not [name for name, boot in after.items() if boot == before[name]]
     assert not (live.STATE / "patch.json").exists()
@@ -197,27 +204,34 @@ def test_a_ca_is_not_changed_while_a_member_is_away() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("service", ["etcd", "postgres", "edge"])
-def test_a_ca_is_changed_in_phases_and_no_client_fails(service: str, told: Tell, tmp_path: Path) -> None:
+def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
     live.await_whole()
-    before = fingerprints(service)
+    services = ["etcd", "postgres", "edge"]
+    before = {service: fingerprints(service) for service in services}
     for phase in ("trust", "present", "drop"):
-        with live.Load() as load:
+        with live.Load() as load, live.Load("edge") as knocks:
             if phase == "present":
                 for point in ("pki : Give the host its certificates", "etcd : Stage the voters"):
-                    arguments = options(certificates_new_ca=service)
+                    arguments = options(certificates_new_ca=services)
                     live.kill_at(point, tmp_path / point[:3], "playbooks/certificates.yml", *arguments)
-            run = play("certificates", certificates_new_ca=service)
+            run = play("certificates", certificates_new_ca=services)
             assert run.code == 0, run.output[-8000:]
-            assert f"CA of {service}, phase {phase}" in run.output
+            for service in services:
+                assert f"CA of {service}, phase {phase}" in run.output
             live.await_whole()
             load.await_served()
-        told(f"CA of {service}, {phase}: {run.seconds:.0f} s, writes out for {load.outage():.2f} s, {load.lost} lost")
+        told(
+            f"CAs, {phase}: {run.seconds:.0f} s, writes out for {load.outage():.2f} s, {load.lost} lost,"
+            f" new connections for {knocks.outage('knock'):.2f} s"
+        )
         assert load.lost == 0
-        assert load.outage() <= 3
-        assert len(fingerprints(service)) == 1
-    assert fingerprints(service) != before
-    assert not (live.STATE / "pki" / service / "phase").exists()
+        assert max(load.outage(), knocks.outage("knock")) <= OUT
+        assert all(len(fingerprints(service)) == 1 for service in services)
+    for service in services:
+        assert fingerprints(service) != before[service]
+        assert not (live.STATE / "pki" / service / "phase").exists()
+    with live.Load():
+        pass  # who has the new CA's file alone is served
     again = live.play("site.yml")
     assert (again.code, again.changed) == (0, {}), again.output[-6000:]
 
