@@ -248,11 +248,11 @@ def test_a_killed_leader_leaves_no_postmaster_and_loses_nothing(hosts: Any) -> N
 def test_a_bad_setting_meets_one_member_and_is_taken_back(hosts: Any, converge: Converge) -> None:
     before = {shard: started(hosts, shard) for shard in PORTS}
     with writing(hosts["client"]) as seen:
-        done = converge(check=False, patroni_parameters={"shared_buffers": "900GB"})
+        done = converge(check=False, patroni_parameters={"shared_preload_libraries": "no_such_library"})
         assert done.returncode != 0
         said = " ".join(done.stdout.split())
         assert "RS-081" in said
-        assert "could not map anonymous shared memory" in said, f"Postgres' own words say why, and here it is {said}"
+        assert "could not access file" in said, f"Postgres' own words say why, and here it is {said}"
         until(lambda: whole(hosts), "all are in sync")
     assert nothing_lost(seen), seen
     after = {shard: started(hosts, shard) for shard in PORTS}
@@ -260,7 +260,7 @@ def test_a_bad_setting_meets_one_member_and_is_taken_back(hosts: Any, converge: 
     assert len(touched) == 1
     for shard in PORTS:
         for name in ADDRESSES:
-            assert local(hosts[name], shard, "SHOW shared_buffers") == "32MB"
+            assert local(hosts[name], shard, "SHOW shared_preload_libraries") == ""
     converge()  # the corrected run: nothing is left to be done
     assert {shard: started(hosts, shard) for shard in PORTS} == after
 
