@@ -95,6 +95,8 @@ from ansible_collections.rackspread.ha.plugins.module_utils import apt
 from ansible_collections.rackspread.ha.plugins.module_utils.host import Failed, read, run, systemctl, write_atomic
 
 UNITS = "/etc/systemd/system"
+
+
 class Package(NamedTuple):
     """What dpkg knows of an installed package."""
 
