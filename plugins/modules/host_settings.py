@@ -106,7 +106,7 @@ import sys
 sys.path.insert(0, "{folder}")
 from programs.host_report import main
 
-sys.exit(main("{question}"))
+raise SystemExit(main("{question}"))
 """
 BEGIN = "# rackspread: the hosts of the site, do not edit\n"
 END = "# rackspread: end\n"

@@ -109,8 +109,6 @@ from ansible_collections.rackspread.ha.plugins.module_utils.packages import (
 UNITS = "/etc/systemd/system"
 
 
-
-
 def unmasked_units(units: Iterable[str]) -> list[str]:
     """Those of the units that are not masked; fails where a unit file of the host's own is in the way."""
     unmasked = []
