@@ -49,6 +49,7 @@ class Live:
         unsettled: the live cluster differs from what `settle` would set.
         paused: somebody has told the cluster's own manager to keep its hands off.
         lag: how many bytes the own copy is behind the leader's, where the cluster tells.
+        unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
     """
 
@@ -62,6 +63,7 @@ class Live:
     unsettled: bool = False
     paused: bool = False
     lag: int | None = None
+    unfinished: bool = False
     detail: str = ""
 
 

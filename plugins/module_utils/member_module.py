@@ -194,8 +194,9 @@ class Member:
 
     def _claim(self, intent: dict[str, Any] | None) -> None:
         """Record, marker, current version and unit: all that the start guard asks for, before a first start."""
-        unit = host.unit(self.instance.unit)
-        if unit.running:
+        if host.unit(self.instance.unit).running:
+            if self.driver.ask().unfinished:
+                return  # the run that claimed it was cut short
             raise host.Failed(f"{self._name} runs already")
         if self.instance.manifest(self.instance.staged) is None:
             raise host.Failed(f"{self._name} has nothing staged")

@@ -17,16 +17,15 @@ options:
   hosts:
     description:
       - Names and their addresses for C(/etc/hosts), in a marked block at its head. Lines outside the block are left
-        alone. An empty dictionary removes the block.
+        alone. An empty dictionary removes the block; without the option it stays as it is.
     type: dict
-    default: {}
   sysctl:
     description:
       - Kernel settings by key. They are written to C(/etc/sysctl.d/60-rackspread.conf), and those whose live value
-        differs are applied. A key that is taken out later keeps its live value until the next boot.
+        differs are applied. A key that is taken out later keeps its live value until the next boot. Without the option
+        the file stays as it is.
       - Keys of IPv6 are left out where the host has none. Any other key that the kernel lacks is refused.
     type: dict
-    default: {}
   files:
     description:
       - Files of root's, mode C(0644), by path. A file without content is removed.
@@ -34,7 +33,8 @@ options:
     default: {}
   services:
     description:
-      - Services that are enabled and run, by name, each with those paths of O(files) whose change restarts it.
+      - Services, or timers by their whole name, that are enabled and run, each with those paths of O(files) whose
+        change restarts it.
     type: dict
     default: {}
   programs:
@@ -185,13 +185,14 @@ def lines(values: Mapping[str, str]) -> str:
 
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the host to what the parameters ask for. The module's answer."""
-    settings = known_settings(params["sysctl"])
-    wanted: dict[str, str] = {
-        HOSTS: hosts_file(read(HOSTS) or "", params["hosts"]),
-        SYSCTL: lines(settings),
-        **{path: content or "" for path, content in params["files"].items()},
-        **(program_files() if params["programs"] else {}),
-    }
+    settings = known_settings(params["sysctl"] or {})
+    wanted = {path: content or "" for path, content in params["files"].items()}
+    if params["hosts"] is not None:
+        wanted[HOSTS] = hosts_file(read(HOSTS) or "", params["hosts"])
+    if params["sysctl"] is not None:
+        wanted[SYSCTL] = lines(settings)
+    if params["programs"]:
+        wanted.update(program_files())
     before = {path: read(path) or "" for path in wanted}
     differing = {path: content for path, content in wanted.items() if content != before[path]}
     live = {key: kernel_value(key) or "" for key in settings}
@@ -232,7 +233,10 @@ def main() -> None:
     """Compare, and change what differs."""
     module = AnsibleModule(
         argument_spec={
-            **{name: {"type": "dict", "default": {}} for name in ("hosts", "sysctl", "files", "services")},
+            "hosts": {"type": "dict"},
+            "sysctl": {"type": "dict"},
+            "files": {"type": "dict", "default": {}},
+            "services": {"type": "dict", "default": {}},
             "programs": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

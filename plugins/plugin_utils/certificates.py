@@ -101,7 +101,8 @@ class Use:
 USES: dict[str, Use] = {
     "etcd": Use("etcd"),
     "postgres": Use("postgres", {"patroni/etcd": "etcd"}, published=True),
-    "edge": Use("haproxy", {"edge/postgres": "postgres"}, published=True),
+    "redis": Use("redis", published=True),
+    "edge": Use("haproxy", {"edge/postgres": "postgres", "edge/redis": "redis"}, published=True),
 }
 """The services that have certificates. Each has an authority, and its members are clients of each other."""
 

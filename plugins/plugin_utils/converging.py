@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
 from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
+from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Action,
     Decision,
@@ -177,6 +178,7 @@ class Convergence:
         self._stopped: set[str] = set()
         self._retired: dict[str, list[int]] = {}
         self._expelled: set[tuple[str, int]] = set()
+        self._decisions: dict[str, Decision] = {}
         self.report = Report()
 
     def run(self) -> Report:
@@ -185,6 +187,7 @@ class Convergence:
         try:
             if self._announce():
                 self._roll()
+            self._bring_home()
             if self._wish.home:
                 self._go_home()
         except Refusal as refusal:
@@ -204,6 +207,7 @@ class Convergence:
             if moving and not any(self._leavers(name) for name in courses):
                 courses[moving.pop(0)] = _Course()
             self._look(courses)
+            self._decide(courses)
             steps = {name: step for name, course in courses.items() if (step := self._next(name, course)) is not None}
             courses = {name: courses[name] for name in steps}
             taken = {name: decision for name, decision in steps.items() if decision.action is not Action.WAIT}
@@ -216,10 +220,22 @@ class Convergence:
             elif courses:
                 self._world.pause(PAUSES[min(max(course.waits for course in courses.values()), len(PAUSES)) - 1])
 
+    def _decide(self, names: Iterable[str]) -> None:
+        """What each of these groups needs by what was just seen; of those that are settled the last word stands."""
+        for name in names:
+            seen = self.report.observations[name]
+            self._decisions[name] = step(name, seen, self._was_formed(name), self._service, self._gone(name))
+        if self._service.spans:
+            formed = {name for name in self._groups if self._was_formed(name)}
+            self._decisions = spanning.together(self._decisions, self.report.observations, formed)
+
+    def _was_formed(self, name: str) -> bool:
+        return was_formed(self.report.observations[name], self._known(name))
+
     def _next(self, name: str, course: _Course) -> Decision | None:
         """What a group needs now; None where it is settled, for better or worse."""
         seen = self.report.observations[name]
-        decision = step(name, seen, was_formed(seen, self._known(name)), self._service, self._gone(name))
+        decision = self._decisions[name]
         if left := [member for member in self._retired[name] if (Action.RETIRE, member) not in course.tried]:
             decision = Decision(Action.RETIRE, tuple(left), "put away before, by a run that was ended")
         action, now = decision.action, self._world.now()
@@ -549,6 +565,7 @@ class Convergence:
         reason = self._comes_up(name, own, served) if outcome.ok else outcome.message
         if reason:
             self._revert(name, own.member, reason)
+        self._bring_home()
 
     def _spare(self, name: str, member: int) -> None:
         """Wait until the group can spare the member."""
@@ -557,6 +574,8 @@ class Convergence:
             # Who is yet to join has nothing that could be missed.
             there = [seen for seen in self.report.observations[name] if seen.state is not State.EMPTY]
             verdict = may_restart(name, there, member, self._service.gate)
+            if verdict and self._service.spans:
+                verdict = spanning.may_restart(self.report.observations, name, member)
             return "" if verdict else verdict.reason
 
         if reason := self._until(name, shut, self._service.spare):
@@ -577,8 +596,31 @@ class Convergence:
         [outcome] = self._world.act([deed], self._lock)
         if not outcome.ok:
             raise Refusal("RS-084", f"{own} of {name} did not hand over to {target}: {outcome.message}", hosts=own.host)
-        self._look([name])
+        self._look(self._around(name))
         self._spare(name, own.member)
+
+    def _bring_home(self) -> None:
+        """Where leaders elect, have them go back to their own racks, one after another, while a rack holds too many."""
+        if not self._service.spans or self._check or self._stopped:
+            return
+
+        def stranded() -> str:
+            verdict = spanning.healthy(self.report.observations)
+            return "" if verdict or spanning.homeward(self.report.observations) else verdict.reason
+
+        anywhere = next(iter(self._groups))
+        while not (reason := self._until(anywhere, stranded, self._service.spare)):
+            step = spanning.homeward(self.report.observations)
+            if step is None:
+                return
+            self._step(step.shard, f"hand over from {step.leader.host} to {step.target.host} ({step.reason})")
+            deed = Deed(step.shard, step.leader.member, "step_down", {"target": step.target.member})
+            [outcome] = self._world.act([deed], self._lock)
+            if not outcome.ok:
+                sentence = f"{step.leader.host} did not hand over {step.shard}: {outcome.message}"
+                raise Refusal("RS-084", sentence, hosts=step.leader.host)
+            self._look(self._groups)
+        self.report.unconverged.append(f"{reason}, and nobody can go home: that rack's loss would stop the cluster.")
 
     def _comes_up(self, name: str, rolled: Observation, served: Iterable[int]) -> str:
         """Wait until the member serves with what it took, beside those that served before. Why not, or nothing."""
@@ -592,7 +634,7 @@ class Convergence:
                     return f"{seen} did not take what is staged{said}"
             return ""
 
-        self._look([name])
+        self._look(self._around(name))
         return self._until(name, missing, self._service.restart)
 
     def _revert(self, name: str, member: int, reason: str) -> None:
@@ -625,8 +667,12 @@ class Convergence:
         while (reason := obstacle()) and self._world.now() < end:
             self._world.pause(PAUSES[min(waits, len(PAUSES) - 1)])
             waits += 1
-            self._look([name])
+            self._look(self._around(name))
         return reason
+
+    def _around(self, name: str) -> Iterable[str]:
+        """The groups that a look at one of them must show too."""
+        return self._groups if self._service.spans else [name]
 
     # What both share
 
@@ -663,9 +709,20 @@ class Convergence:
         lock = replace(lock, site_id=lock.site_id or str(uuid4()), groups={**lock.groups, name: locked})
         if not forming or locked.intent:
             return lock
-        begun = intents(self.report.observations[name], self._known(name))
         new: dict[str, Any] = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
-        return lock.with_group(name, intent=next(iter(begun.values()), new))
+        if self._service.spans:
+            new["slots"] = self._shares()[name]
+        return lock.with_group(name, intent=self._begun(name) or new)
+
+    def _begun(self, name: str) -> Mapping[str, Any] | None:
+        """The intent that a group was begun with, by the lock or by a host."""
+        return next(iter(intents(self.report.observations[name], self._known(name)).values()), None)
+
+    def _shares(self) -> dict[str, str | None]:
+        """What each group of a cluster that they all are begins with."""
+        in_order = sorted(self._groups.values(), key=lambda group: group.index)
+        formed = {name for name in self._groups if self._was_formed(name)}
+        return spanning.shares({group.name: self._begun(group.name) for group in in_order}, formed)
 
     def _next_id(self, name: str) -> int:
         """The id that the group gives next: one that was never used."""
@@ -682,13 +739,14 @@ class Convergence:
     def _say(self, name: str, deed: str) -> str:
         """Tell what is done to a group; where several programs serve it, to which of them, named as on the hosts."""
         program = self._service.name
-        line = f"{name}: {deed}" if name.startswith(f"{program}_") else f"{name}_{program}: {deed}"
+        line = f"{name}: {deed}" if name.startswith(program) else f"{name}_{program}: {deed}"
         self._world.say(line)
         return line
 
     def _refuse(self, name: str, code: str, sentence: str, **facts: str) -> None:
         """Note why a group is not brought further; an unreachable host is a matter of its own."""
         self._stopped.add(name)
+        self._decisions[name] = Decision(Action.REFUSE, reason=sentence, code=code)
         refusal = Refusal(code, f"{name}: {sentence}", **facts)
         unreachable = [seen for seen in self.report.observations[name] if seen.state is State.UNREACHABLE]
         if code == "RS-061" and not any(seen.failed for seen in unreachable):

@@ -40,7 +40,7 @@ REACH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "read": (CLIENTS,),
     },
     "postgres_router": {"main": (BALANCER,), "front": (CLIENTS,)},
-    "redis_shard": {"main": ("redis_shard", "redis_proxy"), "bus": ("redis_shard",)},
+    "redis_shard": {"main": ("redis_shard", "redis_proxy", CLIENTS), "bus": ("redis_shard",)},
     "redis_proxy": {"main": (BALANCER,), "admin": (BALANCER,), "front": (CLIENTS,)},
     "elasticsearch_master": {"main": ELASTICSEARCH, "transport": ELASTICSEARCH},
     "elasticsearch_data": {"main": ELASTICSEARCH, "transport": ELASTICSEARCH},

@@ -76,7 +76,8 @@ class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
-    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
+    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or
+    None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
     another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it
     was asked for.
@@ -148,6 +149,11 @@ class Observation:
     def counted(self) -> frozenset[int]:
         """The ids of the members that this member's cluster counts."""
         return frozenset(self.tells("members", ()))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it runs half formed, and waits for the step that was cut short to be taken again."""
+        return self.state is State.HALF_FORMED and bool(self.tells("unfinished", False))
 
     @property
     def wants_roll(self) -> bool:
@@ -256,12 +262,16 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
     if halted:
         how = "stopped, with data" if service.stateful else "not running"
         return Decision(Action.START, _ids(halted), f"{_names(halted)} {how}")
-    waiting = [seen for seen in observations if seen.state in (State.FORMED, State.HALF_FORMED)]
+    waiting = [seen for seen in observations if seen.state in (State.FORMED, State.HALF_FORMED) and not seen.unfinished]
     if waiting:
         return Decision(Action.WAIT, _ids(waiting), f"{_names(waiting)} not joined yet{_details(waiting)}", "RS-068")
 
     counted = frozenset[int]().union(*(seen.counted for seen in joined))
-    fresh = [seen for seen in by_state[State.EMPTY] if not (voting and seen.member in counted)]
+    fresh = [
+        seen
+        for seen in observations
+        if seen.unfinished or (seen.state is State.EMPTY and not (voting and seen.member in counted))
+    ]
     # A voter that its cluster counts and whose disk is blank must not come back as if it remembered.
     missing = [seen for seen in observations if seen.state in (State.LOST, State.EMPTY) and seen not in fresh]
     if len(missing) > 1:
@@ -273,7 +283,8 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
         return Decision(Action.REPAIR, _ids(missing), f"{_names(missing)} lost its data, all others are joined")
     if fresh:
         fresh = fresh if service.joins == "side_by_side" else fresh[:1]
-        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} empty, the group is formed")
+        what = "half formed" if any(seen.unfinished for seen in fresh) else "empty"
+        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} {what}, the group is formed")
     return Decision(Action.NOTHING, reason="all members are joined")
 
 
@@ -298,7 +309,7 @@ def _form(observations: Sequence[Observation], begun: Sequence[Observation], ser
         chosen = list(observations)
     else:  # Where it was begun it must be ended; else the leader that the placement prefers comes first.
         chosen = [min(begun or observations, key=lambda seen: (not seen.preferred, seen.member))]
-    if idle := [seen for seen in chosen if not seen.running]:
+    if idle := [seen for seen in chosen if not seen.running or seen.unfinished]:
         reason = f"resumes, {_names(begun)} half formed" if begun else f"{len(observations)} members, all empty"
         return Decision(Action.FORM, _ids(idle), reason)
     return Decision(Action.WAIT, _ids(chosen), f"{_names(chosen)} not formed yet{_details(chosen)}", "RS-068")

@@ -227,6 +227,13 @@ REFUSALS: dict[str, Row] = {
         "Remove the reason on {hosts} and run again: a run goes on where this one stopped.",
     ),
     "RS-070": Row("Nothing is staged for a member", "Run without --limit, and see why staging failed on {hosts}."),
+    "RS-071": Row(
+        "A shard of a cluster that can't be formed whole",
+        "Its shards are formed together. Remove what keeps the others from it, then run again.",
+    ),
+    "RS-072": Row(
+        "Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",

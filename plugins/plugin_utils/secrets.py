@@ -29,6 +29,12 @@ SECRETS: dict[str, dict[str, str]] = {
         "rewind": "the role by which pg_rewind reads the new primary",
         "rest": "Patroni's REST interface, for what changes something (beside the client certificate)",
     },
+    "redis": {
+        "application": "the user `application`, who reads and writes keys",
+        "admin": "the user `admin`, who may do everything",
+        "replication": "the user `replication`, as whom replicas follow their masters",
+        "exporter": "the user `exporter`, who reads figures and no keys",
+    },
     "edge": {
         "stats": "HAProxy's statistics page",
     },

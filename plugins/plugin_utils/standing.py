@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
+from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, State, classified
 from ansible_collections.rackspread.ha.plugins.plugin_utils.leaders import better
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
@@ -75,6 +76,10 @@ class Standing:
                 holders = [seen.host for seen in members if seen.leads]
                 if not holders or len(holders) > self.vips:
                     found.append(f"the virtual address is on {' and '.join(holders) or 'no balancer'}")
+        for row in (row for row in SERVICES.values() if row.spans):
+            groups = {group: members for (service, group), members in self.seen.items() if service == row.name}
+            if groups and not (verdict := spanning.healthy(groups)) and verdict.reason not in found:
+                found.append(verdict.reason)
         return found
 
     def leader(self, group: str) -> Observation | None:
