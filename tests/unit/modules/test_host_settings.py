@@ -27,7 +27,8 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ask(**asked: Any) -> dict[str, Any]:
-    return host_settings.converge({"hosts": None, "sysctl": None, "files": {}, "services": {}, **asked}, False)
+    nothing = {"hosts": None, "sysctl": None, "files": {}, "services": {}, "programs": False}
+    return host_settings.converge({**nothing, **asked}, False)
 
 
 def texts(folder: Path) -> dict[str, str]:
