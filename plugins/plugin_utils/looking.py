@@ -14,6 +14,7 @@ from ansible_collections.rackspread.ha.plugins.module_utils.instance import Inst
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Answer, Call
+from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 LOOK_SECONDS = 60
 
@@ -65,7 +66,8 @@ class Asked:
     def call(self, host: str, kind: str, arguments: Mapping[str, Any], seconds: float) -> Call:
         """A call of the service's module of a kind, `info` or `member`."""
         common = {"settings": self.settings, "secrets": self.secrets}
-        return Call(host, f"rackspread.ha.{self.service}_{kind}", {**arguments, **common}, seconds)
+        modules = SERVICES[self.service].modules or self.service
+        return Call(host, f"rackspread.ha.{modules}_{kind}", {**arguments, **common}, seconds)
 
 
 def look(
