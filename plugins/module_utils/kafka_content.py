@@ -170,8 +170,8 @@ def _refuse_loss(wanted: dict[str, Any], there: Content) -> None:
         return
     if wanted["partitions"] < len(topic.partitions):
         raise Refused(
-            f"topic {name} has {len(topic.partitions)} partitions and shall have {wanted['partitions']}: taking some away"
-            " would lose what is in them. Make another topic, and copy"
+            f"topic {name} has {len(topic.partitions)} partitions and is to have {wanted['partitions']}: to take some"
+            " away would lose what is in them. Make another topic, and copy"
         )
     copies = {len(replicas) for replicas in topic.partitions}
     if wanted["replicas"] < max(copies):

@@ -68,8 +68,8 @@ SERVICES: dict[str, Service] = {
             "redis", "redis_shard", gate="in_sync", joins="side_by_side", spans=True,
             form=60, start=600, join=3600, restart=600,
         ),
-        # A voter whose disk was lost, and a broker, copy what they lack first. The active controller resigns as it ends. A
-        # broker takes its time to end: it hands over what it leads.
+        # A voter whose disk was lost, and a broker, copy what they lack. The active controller resigns as it ends,
+        # a broker takes its time to end, since it hands over what it leads.
         Service(
             "kafka_controller", "kafka_controller", gate="quorum", modules="kafka", forms="together",
             cluster="kafka_controller", hands_over=False, form=180, start=180, join=600, restart=180,
