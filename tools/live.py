@@ -26,6 +26,9 @@ STATE = INVENTORY / ".rackspread"
 VIP = "198.18.0.100"
 USER = DATABASE = "rackspread"
 
+REDIS_CLI = "REDISCLI_AUTH=$(cat .redis/password) redis-cli --user application --tls --cacert .redis/ca.crt"
+"""On the client, what tools/client.yml has made ready."""
+
 Group = dict[str, Any]
 
 
@@ -248,6 +251,43 @@ def etcd_leader() -> str | None:
     return ids.get(leaders.pop()) if len(leaders) == 1 else None
 
 
+ASK_REDIS = """
+import glob, json, sys
+sys.path.insert(0, "/usr/local/lib/rackspread")
+import redis_home
+own = redis_home.Own(json.load(open(sorted(glob.glob(redis_home.CONFIGS))[0])))
+found = {}
+for group in own.shards:
+    for member in group["members"]:
+        try:
+            with own.client(member) as ask:
+                facts = redis_home.fields(ask("INFO", "replication"))
+                state = redis_home.fields(ask("CLUSTER", "INFO"))
+                known = redis_home.nodes(ask("CLUSTER", "NODES"))
+        except redis_home.NoAnswer:
+            continue
+        found[f"{group['name']}/{member['host']}"] = {
+            "role": facts["role"], "copies": facts.get("connected_slaves"), "link": facts.get("master_link_status"),
+            "master": facts.get("master_host"), "state": state["cluster_state"],
+            "nodes": sum(not node.fails for node in known),
+        }
+print(json.dumps(found))
+"""
+
+
+def redis() -> dict[str, dict[str, Any]]:
+    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes.
+
+    One that does not answer is not there.
+    """
+    for member in (member for those in members("redis_shard").values() for member in those):
+        done = lab("console", member["host"], "python3", "-c", ASK_REDIS, check=False)
+        if done.returncode == 0:
+            found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+            return found
+    return {}
+
+
 def holders() -> list[str]:
     """The balancers that have the VIP."""
     (those,) = members("edge_balancer").values()
@@ -268,10 +308,29 @@ def ailments() -> list[str]:
         )
         if not well:
             found.append(f"{shard}: {states or 'no answer'}")
+    found += redis_ailments()
     if len(voters()) < 3 or etcd_leader() is None:
         found.append("etcd is not whole")
     if len(holders()) != 1:
         found.append(f"the VIP is on {holders() or 'nobody'}")
+    return found
+
+
+def redis_ailments() -> list[str]:
+    """What keeps Redis from being whole: members that are away or behind, masters half of which are in one rack."""
+    said, shards = redis(), members("redis_shard")
+    places = {f"{shard}/{member['host']}": member for shard, those in shards.items() for member in those}
+    copies = len(places) // len(shards) - 1
+    found = [f"{place} does not answer" for place in places.keys() - said.keys()]
+    for place, each in said.items():
+        leads = each["role"] == "master"
+        if each["state"] != "ok" or each["nodes"] != len(places) or not (
+            int(each["copies"]) == copies if leads else each["link"] == "up"
+        ):  # fmt: skip
+            found.append(f"{place}: {each}")
+    racks = [places[place]["rack"] for place, each in said.items() if each["role"] == "master"]
+    if len(racks) != len(shards) or any(racks.count(rack) > (len(shards) - 1) // 2 for rack in racks):
+        found.append(f"the masters of Redis are in {' '.join(sorted(racks))}")
     return found
 
 
@@ -417,6 +476,7 @@ class Load:
         access = Access(
             lambda: {"user": USER, "database": DATABASE, "password": secret("postgres", "admin")},
             lambda service: (STATE / "pki" / service / "ca.crt").read_text(),
+            secret,
         )
         probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
         return {

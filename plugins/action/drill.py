@@ -189,14 +189,14 @@ class _Hosts:
 
     def probes(self, service: str) -> list[Probe]:
         """The clients that count in a drill of a service."""
-        return probes_of(service, self.live.topology, Access(self._login, self._authority))
+        return probes_of(service, self.live.topology, Access(self._login, self._authority, self._secret))
 
     def _login(self) -> Mapping[str, str]:
-        password = self._given["password"]
-        if not password:
-            own = self._action._templar.template(self._variables.get(secrets.GIVEN) or {})
-            password = secrets.find(self.live.inventory, "postgres", "admin", own)
-        return {**self._given["login"], "password": password}
+        return {**self._given["login"], "password": self._given["password"] or self._secret("postgres", "admin")}
+
+    def _secret(self, service: str, name: str) -> str:
+        own = self._action._templar.template(self._variables.get(secrets.GIVEN) or {})
+        return secrets.find(self.live.inventory, service, name, own)
 
     def _authority(self, service: str) -> str:
         found = pki.load(self.live.inventory, service)

@@ -14,6 +14,7 @@ apart by their addresses, which belong to places; a node's own id is another aft
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ from typing import Any
 
 from . import host
 from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, Driver, Found, Live
-from .redis_home import Client, NoAnswer, Node, fields, follows, hold, nodes
+from .instance import Instance
+from .redis_home import CONFIG, Client, NoAnswer, Node, fields, follows, hold, nodes
 
 SLOTS = "16384"
 FIRM_SECONDS = 30.0
@@ -35,11 +37,21 @@ class Redis(Driver):
 
     Settings: `groups`, every shard of the cluster (`{name, index, members}`); `user`, whom the daemon runs as; `admin`,
     the name of the ACL user that acts here, whose password is the secret of that key; `lag`, the seconds by which a
-    replica in sync may be behind; `persistent`, whether keys are kept on disk.
+    replica in sync may be behind; `persistent`, whether keys are kept on disk. Where a look is told nothing of this, it
+    goes by what the member itself runs with.
     """
 
     service = "redis"
     start_seconds = 600.0  # until its data is read
+
+    def __init__(
+        self, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
+        secrets: dict[str, Any] | None = None,
+    ) -> None:
+        if not settings:
+            own = json.loads(host.read(f"{instance.current}/{CONFIG}") or "{}")
+            settings, secrets = own.get("settings", {}), own.get("secrets", {})
+        super().__init__(instance, group, member, settings, secrets)
 
     # What lies on the disk
 
@@ -67,7 +79,7 @@ class Redis(Driver):
         followed = any(node.master == own.id for node in known)
         if not (own.slots or own.master or followed or master.shard == self.group.get("formed")):
             return Found(HALF_FORMED, detail=f"{self._folder} has no part in a cluster yet")
-        if own.slots and self.settings["persistent"] and "appendonlydir" not in files:
+        if own.slots and self.settings.get("persistent", True) and "appendonlydir" not in files:
             # A master without keys has its replicas throw theirs away; the unit does not start it either.
             return Found(LEFTOVERS, detail=f"{self._folder} knows its cluster, and its keys are gone")
         return Found(DATA, master.shard)
@@ -94,6 +106,8 @@ class Redis(Driver):
 
     def ask(self) -> Live:
         """Ask the own node, and through it the cluster."""
+        if not self.settings:
+            return Live(detail=f"nothing tells how to ask it: {self.instance.current}/{CONFIG} is not there")
         try:
             with self._client(self.member) as ask:
                 known = nodes(ask("CLUSTER", "NODES"))

@@ -29,7 +29,9 @@ from typing import Any
 ASK_SECONDS = 2.0
 HOLD_SECONDS = 120
 """How long a member that a roll took the leadership from is left alone: it is about to be restarted."""
-CONFIGS = "/etc/rackspread/*/current/home.json"
+CONFIG = "cluster.json"
+"""Among the files of a member: how its cluster is asked where no run tells it."""
+CONFIGS = f"/etc/rackspread/*/current/{CONFIG}"
 STATE = "/run/rackspread"
 WARNING, NOTICE = 4, 5
 
@@ -294,22 +296,28 @@ def shards_of(seen: Sequence[Node], groups: Iterable[dict[str, Any]], in_sync: s
 
 @dataclass(frozen=True)
 class Own:
-    """A member of this host, by the `home.json` among its files.
+    """A member of this host, by the `cluster.json` among its files.
 
-    `config` is `{enabled, group, member, pki, user, password, shards: [{name, members: [M]}]}`.
+    `config` is `{home, group, member, pki, settings, secrets}`, the last two as the driver in redis.py has them.
     """
 
     config: dict[str, Any]
 
     def client(self, member: dict[str, Any]) -> Client:
         """A connection to a member of any shard."""
-        config = self.config
-        return Client(member["address"], member["ports"]["main"], config["pki"], config["user"], config["password"])
+        settings, secrets = self.config["settings"], self.config["secrets"]
+        where = member["address"], member["ports"]["main"]
+        return Client(*where, self.config["pki"], settings["admin"], secrets["admin"])
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """Every shard, `{name, members: [M]}`."""
+        return list(self.config["settings"]["groups"])
 
     @property
     def member(self) -> dict[str, Any]:
         """Its own M."""
-        [group] = [group for group in self.config["shards"] if group["name"] == self.config["group"]]
+        [group] = [group for group in self.shards if group["name"] == self.config["group"]]
         [member] = [member for member in group["members"] if member["id"] == self.config["member"]]
         return dict(member)
 
@@ -329,7 +337,7 @@ def hold(group: str) -> str:
 
 def plan(own: Own) -> Move | None:
     """The move for the cluster as this member sees it; replicas are asked only where a master is astray."""
-    groups = own.config["shards"]
+    groups = own.shards
     with own.client(own.member) as ask:
         if fields(ask("CLUSTER", "INFO")).get("cluster_state") != "ok":
             return None
@@ -378,7 +386,7 @@ def main(configs: Iterable[str]) -> int:
     for path in sorted(configs):
         with open(path, encoding="utf-8") as file:
             members.append(Own(json.load(file)))
-    members = [own for own in members if own.config["enabled"]]
+    members = [own for own in members if own.config["home"]]
     for first in members:
         try:
             step = plan(first)

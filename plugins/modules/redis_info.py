@@ -14,6 +14,7 @@ author: rackspread founders (@rackspread)
 description:
   - Tells what lies on the disk of each member, whether it runs, and what its cluster says of itself. It changes
     nothing.
+  - Without O(settings) it goes by what each member runs with.
 extends_documentation_fragment: [rackspread.ha.member.info]
 requirements: [python3-redis]
 """
@@ -21,8 +22,6 @@ requirements: [python3-redis]
 EXAMPLES = r"""
 - name: Look at every member that this host's record knows
   rackspread.ha.redis_info:
-    settings: {groups: "{{ redis_groups }}", user: redis, admin: admin, lag: 2, persistent: true}
-    secrets: {admin: "{{ redis_passwords.admin }}"}
 """
 
 RETURN = r"""

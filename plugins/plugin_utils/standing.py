@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, classified
 from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy, in_step
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
@@ -57,7 +58,8 @@ class Standing:
             (service, group): classified(members, Known.of(lock, group), SERVICES[service])
             for (service, group), members in seen.items()
         }
-        return cls({key: group for key, group in groups.items() if any(name == key for _, name in seen)}, known, vips)
+        named = {name for _service, name in seen}
+        return cls({key: group for key, group in groups.items() if key in named}, known, vips)
 
     def ailments(self) -> list[str]:
         """What keeps the site from being whole, a sentence each; nothing where it is."""
@@ -71,6 +73,10 @@ class Standing:
                 holders = [seen.host for seen in members if seen.leads]
                 if not holders or len(holders) > self.vips:
                     found.append(f"the virtual address is on {' and '.join(holders) or 'no balancer'}")
+        for row in (row for row in SERVICES.values() if row.spans):
+            groups = {group: members for (service, group), members in self.seen.items() if service == row.name}
+            if groups and not (verdict := spanning.healthy(groups)) and verdict.reason not in found:
+                found.append(verdict.reason)
         return found
 
     def leader(self, group: str) -> Observation | None:

@@ -293,7 +293,9 @@ def test_an_emptied_disk_is_not_started_on_and_repaired_only_once_it_is_the_memb
     assert live.root(host, f"ls -A {data}") in ("lost+found", "lost+found\npostgres_shard1")
 
     device = live.root(host, f"findmnt --noheadings --output=SOURCE {data}")
-    live.root(host, f"systemctl stop {unit} && umount {data}")
+    own = [group for group, those in live.members("").items() if host in [member["host"] for member in those]]
+    units = " ".join(f"rackspread-{group.replace('_', '-')}" for group in own)
+    live.root(host, f"systemctl stop {units} && umount {data}")
     for command in (["e2fsck", "-fp", device], ["tune2fs", "-U", volume, device]):  # on the machine, as hosts lack them
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PATH": "/usr/sbin:/sbin"})
     live.root(host, f"mount {device} {data}")

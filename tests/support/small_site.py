@@ -40,6 +40,21 @@ def topology(vips: bool = True) -> dict[str, Any]:
     }
 
 
+def redis() -> dict[str, dict[str, Any]]:
+    """The groups of three shards of Redis, each preferably led in another rack, and of two proxies before them."""
+    found = {
+        f"redis_shard{index}": {
+            "service": "redis", "component": "shard", "index": index, "members": [
+                {**member(number, main=16378 + index, bus=26378 + index), "leader": number == index}
+                for number in (1, 2, 3)
+            ],
+        }
+        for index in (1, 2, 3)
+    }  # fmt: skip
+    proxies = [member(number, main=17379, admin=17479, front=6379) for number in (1, 2)]
+    return {**found, "redis_proxy1": {"service": "redis", "component": "proxy", "index": 1, "members": proxies}}
+
+
 def asked() -> list[Asked]:
     return [
         Asked(row.name, [{"name": key, **group}], lambda _host, row=row: "/srv" if row.stateful else None, row.program)

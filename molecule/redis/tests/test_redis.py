@@ -214,7 +214,8 @@ def test_no_password_is_in_a_log_or_a_process_list(hosts: Any) -> None:
         said = hosts[name].check_output("journalctl --no-pager --output=cat; ps -eo args")
         for secret in PASSWORDS.values():
             assert secret not in said
-        assert hosts[name].check_output("stat -c '%a %U' /etc/rackspread/redis_shard1/current/home.json") == "600 root"
+        asked = "stat -c '%a %U' /etc/rackspread/redis_shard1/current/cluster.json"
+        assert hosts[name].check_output(asked) == "600 root"
 
 
 # Hurt

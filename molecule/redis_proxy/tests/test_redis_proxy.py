@@ -98,6 +98,54 @@ def test_commands_with_several_keys_are_split(hosts: Any) -> None:
     until(lambda: ask(hosts, "r1h1", "mget a b c") == [["1", "2", "3"]], "all three are read")
 
 
+SLOTS = {"redis_shard1": [0, 5461], "redis_shard2": [5462, 10922], "redis_shard3": [10923, 16383]}
+KEY = """
+import json, sys
+sys.path.insert(0, "/root/probe")
+import redis
+settings, target, run, number = json.load(open("/root/probe/settings.json")), *sys.argv[1:]
+print(redis.Client(settings["targets"][target]["write"], settings, run)._key(int(number)))
+"""
+
+
+def test_the_probe_sees_a_key_that_was_acknowledged_and_is_gone(hosts: Any) -> None:
+    client = hosts["client"]
+    proxies = [[address, 17379] for address in PROXIES.values()]
+    targets = {}
+    for shard, slots in SLOTS.items():
+        targets[f"{shard} by proxy"] = {kind: {"slots": slots, "proxies": proxies} for kind in ("write", "read")}
+        targets[f"{shard} by node"] = {kind: {"slots": slots} for kind in ("write", "read")}
+        targets[f"{shard} by node, WAIT 1"] = {"write": {"slots": slots, "wait": 1}}
+    settings = {
+        "targets": targets, "user": "application", "password": PASSWORD, "ca": f"{PKI}/ca.crt", "timeout": 2,
+        "nodes": [[f"198.18.17.{rack}1", 16378 + shard] for shard in (1, 2, 3) for rack in (1, 2, 3)],
+    }  # fmt: skip
+    client.check_output("mkdir -p /root/probe")
+    for program in ("counting.py", "redis.py"):
+        put(client, f"/root/probe/{program}", (ROOT / "probes" / program).read_text())
+    put(client, "/root/probe/settings.json", json.dumps(settings))
+    probe = "python3 /root/probe/redis.py {} /root/probe/settings.json /root/probe/log"
+    client.check_output(f"{probe.format('run')} --seconds 6")
+    done = client.run(probe.format("verify"))
+    assert done.rc == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    seen = json.loads(done.stdout)["targets"]
+    assert all(each["acknowledged"] > 20 and not each["failed"] for each in seen.values()), done.stdout
+    assert all(each["reads"] > 20 for target, each in seen.items() if "WAIT" not in target), done.stdout
+
+    run = json.loads(client.check_output("head -n 1 /root/probe/log"))["run"]
+    dropped = {target: [number] for number, target in enumerate(targets, 2)}
+    for target, [number] in dropped.items():
+        key = client.check_output(f"python3 -c {shlex.quote(KEY)} {shlex.quote(target)} {run} {number}").strip()
+        assert ask(hosts, "r1h1", f"del {key}") == [1]
+    done = client.run(probe.format("verify"))
+    assert done.rc == 1, "nobody misses it"
+    assert {target: each["lost"] for target, each in json.loads(done.stdout)["targets"].items()} == dropped
+
+    client.check_output(probe.format("clean"))
+    left = json.loads(client.run(probe.format("verify")).stdout)["targets"]
+    assert all(len(each["lost"]) == each["acknowledged"] for each in left.values()), "nothing is left"
+
+
 def test_what_can_not_be_passed_is_answered_with_an_error(hosts: Any) -> None:
     for command in ("keys *", "wait 1 100", "subscribe news", "cluster failover", "flushall", "config get *"):
         [answer] = ask(hosts, "r1h1", command)

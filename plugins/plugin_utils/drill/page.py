@@ -174,11 +174,11 @@ def _strip(row: Row, first: float, span: float) -> str:
 def _bars(bars: Iterable[tuple[float, int, int]]) -> str:
     """A path of rectangles `(left, bottom, height)`, each one wide; neighbours of one height are drawn as one."""
     found = []
-    solid = [bar for bar in bars if bar[2]]
+    solid = [each for each in bars if each[2]]
     for (_number, bottom, height), same in groupby(
         enumerate(solid), key=lambda item: (round(item[1][0] - item[0], 6), item[1][1], item[1][2])
     ):
-        those = [bar for _place, bar in same]
+        those = [each for _place, each in same]
         found.append(f"M{those[0][0]:.1f} {bottom}h{len(those)}v{height}h-{len(those)}z")
     return "".join(found)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils import host, redis, redis_home
 from ansible_collections.rackspread.ha.plugins.module_utils.driver import Live
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.module_utils.redis import Redis
@@ -80,6 +82,19 @@ def test_the_disk_tells_what_the_member_is(
 def test_a_master_that_keeps_no_keys_on_disk_is_not_missed_any(tmp_path: Path) -> None:
     disk(tmp_path, own(slots="0-5461"), keys=False)
     assert member(1, tmp_path, persistent=False).find().state == "data"
+
+
+def test_a_look_that_is_told_nothing_goes_by_what_the_member_runs_with(tmp_path: Path) -> None:
+    own = group(1, "s1")
+    instance = Instance.of(own["name"], 1, "/srv/data", root=str(tmp_path))
+    assert "nothing tells how to ask it" in Redis(instance, own, own["members"][0], {}).ask().detail
+    folder = Path(instance.current)
+    folder.mkdir(parents=True)
+    runs_with = {"settings": {"admin": "boss", "groups": [own]}, "secrets": {"admin": "hidden"}}
+    (folder / "cluster.json").write_text(json.dumps(runs_with))
+    driver = Redis(instance, own, own["members"][0], {})
+    assert (driver.settings["admin"], driver.secrets) == ("boss", {"admin": "hidden"})
+    assert member(1, tmp_path).settings["admin"] == "admin", "what a run says comes first"
 
 
 def test_strange_files_are_left_alone(tmp_path: Path) -> None:
@@ -191,10 +206,126 @@ def test_strangers_are_told_and_what_a_lost_member_left_is_none(tmp_path: Path) 
 
 
 def test_nobody_is_reached_and_nothing_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.rackspread.ha.plugins.module_utils import redis_home
-
     def no(*_words: object) -> None:
         raise redis_home.NoAnswer("198.0.2.1:16379: timed out")
 
     monkeypatch.setattr(redis_home.Client, "__call__", no)
     assert member(1, tmp_path).ask() == Live(detail="198.0.2.1:16379: timed out")
+
+
+# What is done to a node. It is a stand-in; real ones are in molecule/redis.
+
+
+class Nodes:
+    """Nodes that know each other at once, and note what they are told to do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.known = blank(1)
+        self.keys = 0
+        self.absent: set[str] = set()
+        monkeypatch.setattr(redis_home.Client, "__call__", lambda own, *words: self.answer(own._where, *words))
+        monkeypatch.setattr(Redis, "_start_first", lambda _own: None)
+        monkeypatch.setattr(redis, "FIRM_SECONDS", 0.1)
+        monkeypatch.setattr(redis, "POLL_SECONDS", 0.01)
+
+    def answer(self, where: str, *words: Any) -> Any:
+        if where in self.absent:
+            raise redis_home.NoAnswer(f"{where}: timed out")
+        match words:
+            case ("CLUSTER", "NODES"):
+                return self.known
+            case ("DBSIZE",):
+                return self.keys
+            case ("CLUSTER", "MYID"):
+                return "new"
+            case ("CLUSTER", "MYSHARDID"):
+                return "s1"
+        self.done.append(" ".join(map(str, words)))
+        if words[1] == "MEET":
+            self.known += f"\nm{len(self.done)} {words[2]}:{words[3]}@{words[4]} master - 0 0 2 connected"
+        return "OK"
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    return Nodes(monkeypatch)
+
+
+INTENT = {"formation_id": "f", "slots": "0-5461"}
+PEER = {"member": 2, "node": "n2", "shard": "s1"}
+
+
+def test_a_shard_begins_with_its_slots_and_then_meets_the_others(tmp_path: Path, world: Nodes) -> None:
+    own = member(1, tmp_path, formed=None)
+    own.form(INTENT)
+    assert world.done == [
+        "CLUSTER ADDSLOTSRANGE 0 5461",
+        "CLUSTER MEET 198.0.2.2 16380 26380",
+        "CLUSTER MEET 198.0.2.3 16381 26381",
+    ]
+    world.done.clear()
+    world.known = world.known.replace("myself,master - 0 0 0 connected", "myself,master - 0 0 0 connected 0-5461")
+    own.form(INTENT)
+    assert world.done == [], "cut short and called again, it does nothing twice"
+
+
+@pytest.mark.parametrize("act", ["form", "join"])
+def test_nothing_is_made_over_a_node_that_knows_another_cluster(tmp_path: Path, world: Nodes, act: str) -> None:
+    world.known = blank(1, "x1 203.0.113.5:6379@16379 master - 0 0 1 connected 0-16383")
+    with pytest.raises(host.Failed, match=r"knows a cluster with 203\.0\.113\.5:6379"):
+        getattr(member(1, tmp_path, formed=None), act)(INTENT if act == "form" else PEER)
+    assert world.done == []
+
+
+@pytest.mark.parametrize("act", ["form", "join"])
+def test_nothing_is_made_over_a_node_that_holds_keys(tmp_path: Path, world: Nodes, act: str) -> None:
+    world.keys = 7
+    with pytest.raises(host.Failed, match="holds 7 keys"):
+        getattr(member(1, tmp_path, formed=None), act)(INTENT if act == "form" else PEER)
+    assert world.done == []
+
+
+def test_a_node_with_slots_becomes_nobodys_replica_and_takes_no_others(tmp_path: Path, world: Nodes) -> None:
+    world.known = blank(1).replace("connected", "connected 0-100")
+    with pytest.raises(host.Failed, match="has slots"):
+        member(1, tmp_path, formed=None).join(PEER)
+    with pytest.raises(host.Failed, match="has the slots 0-100"):
+        member(1, tmp_path, formed=None).form(INTENT)
+    assert world.done == []
+
+
+def test_a_replica_is_attached_to_the_master_that_the_placement_names(tmp_path: Path, world: Nodes) -> None:
+    world.known = blank(3, "n2 198.0.2.2:16379@26379 master - 0 0 1 connected 0-5461")
+    member(3, tmp_path).join(PEER)
+    assert world.done == ["CLUSTER REPLICATE n2"]
+
+
+def test_a_member_that_answers_has_not_lost_its_disk_and_is_not_forgotten(tmp_path: Path, world: Nodes) -> None:
+    world.known = cluster(2, 2)
+    own = member(2, tmp_path)
+    with pytest.raises(host.Failed, match="answers: it is not forgotten"):
+        own.expel(own.group["members"][0])
+    assert world.done == []
+    world.absent = {"198.0.2.1:16379"}
+    own.expel(own.group["members"][0])
+    assert set(world.done) == {"CLUSTER FORGET n1"}
+
+
+def test_a_master_hands_over_to_a_replica_in_sync_by_a_failover_that_it_agrees_to(
+    tmp_path: Path, world: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [LEADS.replace("state=online", "state=send_bulk", 1), "role:slave"]
+    answer = world.answer
+
+    def replication(where: str, *words: Any) -> Any:
+        if words == ("INFO", "replication"):
+            return said.pop(0) if len(said) > 1 else said[0]
+        if words[1] == "FAILOVER":
+            world.done.append(f"at {where}")
+        return answer(where, *words)
+
+    monkeypatch.setattr(world, "answer", replication)
+    (tmp_path / "run/rackspread").mkdir(parents=True)
+    member(1, tmp_path).step_down(None)
+    assert world.done == ["at 198.0.2.3:16379", "CLUSTER FAILOVER"]

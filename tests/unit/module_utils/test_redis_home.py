@@ -225,8 +225,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         for group in GROUPS:
             path = tmp_path / f"{group['name']}.json"
             config = {
-                "enabled": enabled, "group": group["name"], "member": rack, "pki": "/pki", "user": "admin",
-                "password": "", "shards": GROUPS,
+                "home": enabled, "group": group["name"], "member": rack, "pki": "/pki",
+                "settings": {"groups": GROUPS, "admin": "admin"}, "secrets": {"admin": ""},
             }  # fmt: skip
             path.write_text(json.dumps(config))
             paths.append(str(path))
