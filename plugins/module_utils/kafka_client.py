@@ -31,16 +31,19 @@ LARGEST = 256 * 2**20
 """Bytes of an answer above which it can be none."""
 
 ERRORS = {
-    3: "there is no such topic or partition", 7: "it took too long", 29: "the user may not use that topic",
-    30: "the user may not use that group", 31: "the user may not do that to the cluster", 35: "it is too old",
-    36: "there is such a topic already", 37: "that is no number of partitions", 38: "too few brokers for the replicas",
+    3: "there is no such topic or partition", 6: "it is not the leader", 7: "it took too long",
+    29: "the user may not use that topic", 30: "the user may not use that group",
+    31: "the user may not do that to the cluster", 35: "it is too old", 36: "there is such a topic already",
+    37: "that is no number of partitions", 38: "too few brokers for the replicas",
     39: "that is no assignment of replicas", 40: "that is no setting", 41: "it is not the controller",
     42: "the request is not valid", 44: "a policy is against it", 58: "name or password are not right",
-    6: "it is not the leader", 84: "the preferred leader is not available", 91: "there is no such user",
-    102: "the broker is not registered", 104: "cluster ids differ", 126: "that voter is there already",
-    127: "there is no such voter",
+    60: "a reassignment is under way", 80: "the preferred leader is not available", 91: "there is no such thing",
+    94: "voters are not those that were expected", 102: "the broker is not registered", 104: "cluster ids differ",
+    125: "that voter is another", 126: "that voter is there already", 127: "there is no such voter",
 }  # fmt: skip
 """What the commonest error codes say (org.apache.kafka.common.protocol.Errors), for answers without a message."""
+NOT_NEEDED = 84
+"""Of ELECT_LEADERS: the preferred leader leads already."""
 
 
 class NoAnswer(Exception):
