@@ -45,6 +45,7 @@ LISTENER = "CONTROLLER"
 """The name of the controllers' listener (the role's template server.properties.j2)."""
 BROKERS, CONTROLLERS = 1, 2
 """Types of endpoint in DESCRIBE_CLUSTER."""
+RUN = "/run/rackspread"
 NOT_DATA = {".rackspread.json", "lost+found", "joining"}
 ASIDE = ".new"
 CATCH_UP_SECONDS = 120.0
@@ -133,8 +134,8 @@ class Kafka(Driver):
         settings = (host.read(f"{self.instance.staged}/{SETTINGS}") or "").splitlines()
         settings = [line for line in settings if not line.startswith(("log.dirs=", "metadata.log.dir="))]
         settings += [f"log.dirs={','.join(blank.values())}", f"metadata.log.dir={next(iter(blank.values()))}"]
-        os.makedirs("/run/rackspread", mode=0o755, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir="/run/rackspread") as folder:
+        os.makedirs(RUN, mode=0o755, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=RUN) as folder:
             words = ["format", "--config", f"{folder}/{SETTINGS}", "--cluster-id", cluster, *how]
             host.write_atomic(f"{folder}/{SETTINGS}", "\n".join(settings) + "\n", mode=0o600)
             host.write_atomic(f"{folder}/words", "\n".join(words) + "\n", mode=0o600)

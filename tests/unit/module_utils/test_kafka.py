@@ -204,3 +204,157 @@ def test_no_password_goes_to_kafkas_tool() -> None:
     assert option == "--add-scram"
     assert word.startswith("SCRAM-SHA-512=[name=admin,iterations=4096,salt=")
     assert "a,b]c" not in word
+
+
+# How members come and go
+
+
+class Cluster:
+    """What a quorum of Kafka knows and does: voters are pairs of a node and a directory."""
+
+    def __init__(self, *voters: tuple[int, str], silent: tuple[int, ...] = ()) -> None:
+        self.voters = list(voters)
+        self.observers: list[tuple[int, str]] = []
+        self.silent = silent
+        self.asked: list[Any] = []
+
+    def client(self, place: dict[str, Any], _seconds: float = 0) -> Any:
+        if place["id"] + 10000 in self.silent:
+            raise kafka.NoAnswer("nobody is there")
+        return self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+    def check(self, _answer: Any) -> None:
+        pass
+
+    def ask(self, api: Any, **body: Any) -> Any:
+        self.asked.append((api, body))
+        pair = (body.get("id"), body.get("directory_id"))
+        if api is kafka.REMOVE_RAFT_VOTER:
+            self.voters.remove(pair)  # type: ignore[arg-type]
+        elif api is kafka.ADD_RAFT_VOTER:
+            assert pair in self.observers, "it has caught up before it votes"
+            self.voters.append(pair)  # type: ignore[arg-type]
+        elif api is kafka.DESCRIBE_CLUSTER:
+            return {**ABOUT, "controller_id": 10002}
+        elif api is kafka.DESCRIBE_QUORUM:
+            voters = [{**replica(node), "directory_id": directory} for node, directory in self.voters]
+            observers = tuple({**replica(node), "directory_id": directory} for node, directory in self.observers)
+            return {"topics": [{"partitions": [{**state(*voters, observers=observers), "error": 0}]}]}
+        return {}
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """Kafka's own tool and systemd as they would be; the words that the tool was given."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_more: Any) -> Any:
+        assert len(command) == 2, "nothing but the name of a file"
+        words = Path(command[1].removeprefix("@")).read_text().splitlines()
+        calls.append(words)
+        settings = dict(line.split("=", 1) for line in Path(words[2]).read_text().splitlines())
+        voters = words[words.index("--initial-controllers") + 1] if "--initial-controllers" in words else ""
+        directory = next((each.rpartition(":")[2] for each in voters.split(",") if each.startswith("10001@")), OTHER)
+        for folder in settings["log.dirs"].split(","):
+            formatted(Path(folder), int(settings["node.id"]), words[4], directory)
+        return type("Done", (), {"returncode": 0, "stdout": "", "stderr": ""})
+
+    monkeypatch.setattr(kafka.host, "run", run)
+    monkeypatch.setattr(kafka.host, "own", lambda *_: None)
+    monkeypatch.setattr(kafka.host, "unit", lambda _name: type("Unit", (), {"running": False}))
+    monkeypatch.setattr(kafka.Kafka, "start", lambda _self: None)
+    monkeypatch.setattr(kafka, "RUN", str(tmp_path))
+    monkeypatch.setattr(kafka, "CATCH_UP_SECONDS", 0)
+    return calls
+
+
+def staged(root: Path, formed: str | None = CLUSTER) -> Any:
+    own = member(root, formed=formed)
+    version = Path(own.instance.versions, "v1")
+    version.mkdir(parents=True)
+    folder = f"{own.instance.data}/kafka"
+    facts = {"software": "/opt/kafka", "jvm": "", "user": "kafka", "admin": "admin", "log_dirs": [folder]}
+    (version / kafka.FACTS).write_text(json.dumps({**facts, "passwords": {"admin": "a", "broker": "b"}}))
+    (version / kafka.SETTINGS).write_text(f"node.id=10001\nlog.dirs={folder}\nmetadata.log.dir={folder}\n")
+    for link in (own.instance.current, own.instance.staged):
+        Path(link).symlink_to("versions/v1")
+    Path(own.instance.data).mkdir(parents=True, exist_ok=True)
+    return own
+
+
+INTENT = {"formation_id": "f", "cluster_id": CLUSTER, "directory_ids": {"1": OWN, "2": "D2", "3": "D3"}}
+
+
+def test_the_first_voters_are_formatted_with_one_list_and_their_own_ids(tmp_path: Path, tool: Any) -> None:
+    own = staged(tmp_path, formed=None)
+    own.form(INTENT)
+    [words] = tool
+    assert words[3:5] == ["--cluster-id", CLUSTER]
+    assert words[words.index("--initial-controllers") + 1] == (
+        f"10001@192.0.2.11:9393:{OWN},10002@192.0.2.21:9393:D2,10003@192.0.2.31:9393:D3"
+    )
+    assert words.count("--add-scram") == 2
+    assert own.find() == Found("data", CLUSTER)
+
+
+def test_a_formatted_folder_is_not_formatted_again(tmp_path: Path, tool: Any) -> None:
+    own = staged(tmp_path, formed=None)
+    own.form(INTENT)
+    own.form(INTENT)
+    assert len(tool) == 1
+    with pytest.raises(kafka.host.Failed, match="was to have"):
+        own.form({**INTENT, "directory_ids": {"1": OTHER, "2": "D2", "3": "D3"}})
+
+
+def test_a_blank_controller_is_never_the_start_of_a_cluster(
+    tmp_path: Path, tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, cluster = staged(tmp_path), Cluster((10002, "D2"), (10003, "D3"))
+    monkeypatch.setattr(own, "_client", cluster.client)
+    cluster.observers = [(10001, OTHER)]
+    own.join({})
+    [words] = tool
+    assert words[3:] == ["--cluster-id", CLUSTER, "--no-initial-controllers"]
+    assert (10001, OTHER) in cluster.voters
+    assert own.find().state == "data", "nothing says any more that it is joining"
+
+
+def test_who_was_killed_while_it_joined_goes_on(tmp_path: Path, tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, cluster = staged(tmp_path), Cluster((10002, "D2"), (10003, "D3"))
+    monkeypatch.setattr(own, "_client", cluster.client)
+    monkeypatch.setattr(own, "last_words", lambda: "")
+    with pytest.raises(kafka.host.Failed, match="did not catch up"):
+        own.join({})
+    assert own.find().state == "half_formed"
+    cluster.observers = [(10001, OTHER)]
+    own.join({})
+    own.join({})
+    assert len(tool) == 1
+    assert cluster.voters.count((10001, OTHER)) == 1
+
+
+def test_a_lost_voter_is_removed_under_the_id_that_its_disk_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = staged(tmp_path)
+    cluster = Cluster((10001, OWN), (10002, "D2"), (10003, "D3"), silent=(10003,))
+    monkeypatch.setattr(own, "_client", cluster.client)
+    own.expel(own.group["members"][2])
+    assert cluster.voters == [(10001, OWN), (10002, "D2")]
+    own.expel(own.group["members"][2])  # once more, by a run that comes after a killed one
+
+
+def test_a_controller_that_answers_has_not_lost_its_disk_and_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, cluster = staged(tmp_path), Cluster((10001, OWN), (10002, "D2"), (10003, "D3"))
+    monkeypatch.setattr(own, "_client", cluster.client)
+    with pytest.raises(kafka.host.Failed, match="answers"):
+        own.expel(own.group["members"][2])
+    assert len(cluster.voters) == 3
