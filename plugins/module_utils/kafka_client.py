@@ -119,6 +119,16 @@ _FAILURE = "error:int16 message:string"
 _REPLICA = "id:int32 directory_id:uuid log_end:int64 last_fetch:int64 last_caught_up:int64"
 
 API_VERSIONS = Api(18, 0, "", "error:int16 apis[key:int16 least:int16 most:int16]", compact=False)
+FEATURES = Api(
+    18, 3, "software:string version:string", "error:int16 apis[key:int16 least:int16 most:int16] throttle:int32"
+)
+SUPPORTED, FINALIZED = 0, 2
+"""Tagged fields of FEATURES."""
+UPDATE_FEATURES = Api(
+    57, 2,
+    "timeout:int32 updates[name:string level:int16 type:int8] validate_only:bool",
+    f"throttle:int32 {_FAILURE}",
+)  # fmt: skip
 SASL_HANDSHAKE = Api(17, 1, "mechanism:string", "error:int16 mechanisms[string]", compact=False)
 SASL_AUTHENTICATE = Api(36, 2, "bytes:bytes", f"{_FAILURE} bytes:bytes lifetime:int64")
 METADATA = Api(
@@ -283,25 +293,29 @@ class Reader:
                 return value
             shift += 7
 
-    def tags(self) -> None:
-        """Pass over the tagged fields that end a structure: nothing that is needed here is one."""
+    def tags(self) -> dict[int, bytes]:
+        """The tagged fields that end a structure, by their tags."""
+        found = {}
         for _field in range(self.varint() if self._compact else 0):
-            self.varint()
-            self.take(self.varint())
+            tag = self.varint()
+            found[tag] = self.take(self.varint())
+        return found
 
     def read(self, fields: Shape) -> Any:
-        """A structure, as a dict, or a primitive."""
+        """A structure, as a dict, or a primitive. What is tagged, and no API here describes, is under `tags`."""
         if isinstance(fields, str):
             return self._primitive(fields)
         found: dict[str, Any] = {}
         for name, kind in fields:
-            if isinstance(kind, list):
-                length = self._size("int32")
-                found[name] = None if length is None else [self.read(kind[0]) for _each in range(length)]
-            else:
-                found[name] = self.read(kind)
-        self.tags()
+            found[name] = self.array(kind[0]) if isinstance(kind, list) else self.read(kind)
+        if tagged := self.tags():
+            found["tags"] = tagged
         return found
+
+    def array(self, fields: Shape) -> Any:
+        """A list of structures or primitives, or None."""
+        length = self._size("int32")
+        return None if length is None else [self.read(fields) for _each in range(length)]
 
     def _primitive(self, kind: str) -> Any:
         if kind in NUMBERS:
@@ -397,6 +411,17 @@ class Client:
             said = answer.get("message") or ERRORS.get(code, f"error {code}")
             raise NoAnswer(f"{self._where} says: {said}", code)
 
+    def features(self) -> dict[str, tuple[int, int]]:
+        """By feature of the cluster (metadata.version …) the level that holds, and the highest that the node knows."""
+        tagged = self.ask(FEATURES, software=CLIENT_ID.decode(), version="1").get("tags", {})
+        holds, knows = (
+            {each["name"]: each["most"] for each in Reader(tagged[tag]).array(shape(fields))} if tag in tagged else {}
+            for tag, fields in (
+                (FINALIZED, "name:string most:int16 least:int16"), (SUPPORTED, "name:string least:int16 most:int16"),
+            )
+        )
+        return {name: (holds.get(name, 0), most) for name, most in knows.items()}
+
     def _exchange(self, api: Api, body: dict[str, Any]) -> dict[str, Any]:
         self._count += 1
         header = struct.pack(">hhih", api.key, api.version, self._count, len(CLIENT_ID)) + CLIENT_ID
@@ -412,8 +437,8 @@ class Client:
             raise NoAnswer(f"{self._where} does not answer ({error})") from error
         if reader.number("int32") != self._count:
             raise NoAnswer(f"{self._where} answers another request")
-        reader.tags()
-        # An API_VERSIONS that is too new is answered in its oldest version, which is the one spoken here.
+        if api.key != API_VERSIONS.key:  # whose header never has any, so that anybody can read it
+            reader.tags()
         answer: dict[str, Any] = reader.read(shape(api.answers))
         return answer
 

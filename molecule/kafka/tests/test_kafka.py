@@ -227,14 +227,14 @@ verb, topic = sys.argv[1:]
 ended = []
 try:
     if verb == "write":
-        producer = Producer({**settings, "message.timeout.ms": 8000})
+        producer = Producer({**settings, "message.timeout.ms": 20000})
         producer.produce(topic, b"x", on_delivery=lambda error, _: ended.append(error))
-        producer.flush(10)
+        producer.flush(25)
         print(ended[0] or "written" if ended else "no answer")
     else:
         consumer = Consumer({**settings, "group.id": sys.argv[1], "auto.offset.reset": "earliest"})
         consumer.subscribe([topic])
-        record = consumer.poll(10)
+        record = consumer.poll(60)  # the first of all groups waits until Kafka has made what groups are kept in
         print("no answer" if record is None else record.error() or "read")
         consumer.close()
 except KafkaException as error:
@@ -250,7 +250,7 @@ def attempt(hosts: Any, verb: str, topic: str, **settings: Any) -> str:
     }  # fmt: skip
     put(hosts["client"], "/root/try.py", CONSUME)
     put(hosts["client"], "/root/try.json", json.dumps({**common, **settings}))
-    return str(hosts["client"].check_output(f"timeout 60 python3 /root/try.py {verb} {topic}").strip())
+    return str(hosts["client"].check_output(f"timeout 90 python3 /root/try.py {verb} {topic}").strip())
 
 
 def login(user: str, password: str | None = None) -> dict[str, str]:
