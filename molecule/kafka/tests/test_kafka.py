@@ -304,6 +304,42 @@ def test_what_would_lose_data_is_refused(hosts: Any, converge: Converge) -> None
     assert len(topics(hosts)["seat.expired"]) == 6
 
 
+def module(lab: Any, name: str, **arguments: Any) -> dict[str, Any]:
+    """What one of the collection's modules answers on the first host, as the administrator."""
+    common = {"address": ADDRESSES["r1h1"], "port": 9092, "password": PASSWORDS["admin"]}
+    words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), "r1h1"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(
+        ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**environment, "ANSIBLE_STDOUT_CALLBACK": "json"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["r1h1"])
+
+
+@pytest.mark.usefixtures("intact")
+def test_replicas_are_moved_over_racks_and_leaders_spread(hosts: Any, lab: Any) -> None:
+    words = f"--bootstrap-server {BOOTSTRAP} --topic crowded"
+    made = tool(hosts["r1h1"], "kafka-topics", f"{words} --create --replica-assignment 1:2,1:2,1:2,1:2")
+    assert made.rc == 0, made.stdout + made.stderr
+    try:
+        moved = module(lab, "kafka_replicas", topics=["crowded"], drained=[1])
+        assert moved["copies"] == 4, moved
+        found = topics(hosts)["crowded"].values()
+        assert all(sorted(part["replicas"]) == [2, 3] for part in found)
+        until(lambda: {part["leader"] for part in topics(hosts)["crowded"].values()} == {2, 3}, "leaders are spread")
+        assert module(lab, "kafka_replicas", topics=["crowded"], drained=[1])["changed"] is False
+        said = tool(hosts["r1h1"], "kafka-topics", f"{words} --describe").stdout
+        assert "throttled" not in said, "the limit of the rate is gone"
+    finally:
+        tool(hosts["r1h1"], "kafka-topics", f"{words} --delete")
+
+
+def test_an_upgrade_is_finalised_once(lab: Any) -> None:
+    done = module(lab, "kafka_features")
+    assert done["changed"] is False, "a new cluster has the newest"
+    assert done["features"]["metadata.version"][0] == done["features"]["metadata.version"][1] > 20
+
+
 # Hurt
 
 
