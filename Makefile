@@ -37,7 +37,7 @@ drill: ## break a rack of the demo: make drill RACK=rack1 [FAULT=uplink] [SERVIC
 	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_service=$(or $(SERVICE),postgres) \
 		-e drill_target=$(or $(TARGET),$(RACK),rack1) -e drill_fault=$(or $(FAULT),uplink)
 
-drills: ## every drill of the matrix, then every rack after another: about two hours
+drills: ## every drill of the matrix, then every rack after another: about an hour
 	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_matrix=true
 	@$(IN_ENV) ansible-playbook playbooks/drill.yml -e confirm=yes -e drill_sequence=true
 

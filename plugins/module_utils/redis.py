@@ -23,11 +23,13 @@ from typing import Any
 from . import host
 from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, Driver, Found, Live
 from .instance import Instance
-from .redis_home import CONFIG, Client, NoAnswer, Node, fields, follows, hold, nodes
+from .redis_home import ASK_SECONDS, CONFIG, Client, NoAnswer, Node, fields, follows, hold, nodes
 
 SLOTS = "16384"
 FIRM_SECONDS = 30.0
 """How long nodes may take to know each other, and a master to hand over."""
+ACT_SECONDS = 15.0
+"""How long a node may take for one answer while something is done to it; a mere look is shorter."""
 POLL_SECONDS = 0.2
 NOT_DATA = {".rackspread.json", "lost+found"}
 
@@ -86,15 +88,15 @@ class Redis(Driver):
 
     # What the cluster says
 
-    def _client(self, member: dict[str, Any]) -> Client:
+    def _client(self, member: dict[str, Any], seconds: float = ASK_SECONDS) -> Client:
         where = member["address"], member["ports"]["main"]
-        return Client(*where, self.instance.pki, self.settings["admin"], self.secrets["admin"])
+        return Client(*where, self.instance.pki, self.settings["admin"], self.secrets["admin"], seconds)
 
     @contextlib.contextmanager
     def _asking(self, trouble: str) -> Iterator[Client]:
         """A connection to the own node. Where it, or another that is asked meanwhile, has no answer: Failed."""
         try:
-            with self._client(self.member) as ask:
+            with self._client(self.member, ACT_SECONDS) as ask:
                 yield ask
         except NoAnswer as error:
             raise host.Failed(f"{self._name} {trouble}: {error}") from error
@@ -331,7 +333,8 @@ class Redis(Driver):
             held = self.instance.path(hold(self.group["name"]))
             host.write_atomic(held, "")
             os.utime(held)
-            with self._client(next(each for each in self.group["members"] if each["id"] in heirs)) as heir:
+            first = next(each for each in self.group["members"] if each["id"] in heirs)
+            with self._client(first, ACT_SECONDS) as heir:
                 heir("CLUSTER", "FAILOVER")
             self._until(lambda: fields(ask("INFO", "replication")).get("role") == "slave", "hand over")
 

@@ -90,6 +90,24 @@ def test_a_rack_is_cut(told: Tell) -> None:
     assert live.secret("postgres", "admin") not in run.output
 
 
+def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
+    live.await_whole()
+    master = next(member for member in live.members("redis_shard")["redis_shard1"] if member["leader"])
+    run = drill(**YES, drill_service="redis", drill_target=master["rack"], drill_fault="uplink")
+    assert run.code == 0, run.output[-8000:]
+    (result,) = live.results(run)
+    told(
+        f"{master['rack']} cut: {result['rto']}, lost {result['lost']}, {result['stale']} of {result['reads']} reads"
+        f" stale, whole, with its masters at home, {result['redundant_after']} s after the heal"
+    )
+    assert (result["lost"], result["duplicated"]) == ({}, {})
+    assert result["acknowledged"] > 300
+    assert 1 < result["rto"]["write"] <= 15, "the rack holds a master"
+    assert live.redis()[f"redis_shard1/{master['host']}"]["role"] == "master", "it went home by itself"
+    assert live.redis_ailments() == [], "and every replica is in its place"
+    assert live.secret("redis", "application") not in run.output
+
+
 def test_a_leader_is_killed(told: Tell) -> None:
     before = live.primaries()["postgres_shard1"]
     run = drill(**YES, drill_service="postgres", drill_target="leader", drill_fault="kill")
@@ -103,7 +121,7 @@ def test_a_leader_is_killed(told: Tell) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("service", ["etcd", "edge", "postgres"])
+@pytest.mark.parametrize("service", ["etcd", "edge", "postgres", "redis"])
 @pytest.mark.parametrize("fault", ["freeze", "blackhole", "gray", "reboot", "full_disk", "host_loss"])
 def test_every_fault_is_felt_or_borne_and_ends(service: str, fault: str, told: Tell) -> None:
     live.await_whole()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -355,6 +356,22 @@ def test_a_master_whose_keys_are_gone_does_not_start(hosts: Any, converge: Conve
 
 
 @pytest.mark.usefixtures("intact")
+def test_while_a_rack_is_away_a_run_forms_and_restarts_nothing(hosts: Any, lab: Any, converge: Converge) -> None:
+    before = pids(hosts)
+    lab("cut", "rack2")
+    try:
+        until(lambda: masters(hosts).get("redis_shard2") in ("r1h1", "r3h1"), "another leads", 30)
+        done = converge(check=False, redis_settings={"hz": 12})
+    finally:
+        lab("heal")
+    assert done.returncode == 4, done.stdout
+    assert "RS-061: redis_shard1: member 2 on r2h1 can't be reached" in done.stdout
+    for step in ("form", "join", "repair", "restart"):
+        assert f": {step} " not in done.stdout
+    assert pids(hosts) == before
+
+
+@pytest.mark.usefixtures("intact")
 def test_a_node_that_knows_another_cluster_is_refused(hosts: Any, converge: Converge) -> None:
     shard, host = "redis_shard2", hosts["r3h1"]
     file = f"/srv/data/{shard}/redis/nodes.conf"
@@ -389,6 +406,9 @@ def test_shards_are_not_added_beside_foreign_data_nor_where_a_rack_would_hold_ha
     four = converge(check=False, **GOOD, scenario_shards=[shard(index) for index in range(1, 5)])
     assert four.returncode != 0
     assert "RS-017" in four.stdout
+    two = converge(check=False, **GOOD, scenario_shards=[shard(7), shard(8)])
+    assert two.returncode != 0
+    assert "RS-072: redis_shard7: 2 masters are too few" in two.stdout
     hosts["r2h1"].check_output("mkdir -p /srv/data/redis_shard5/redis/appendonlydir")
     try:
         five = converge(check=False, **GOOD, scenario_shards=[shard(index) for index in range(1, 6)])
@@ -397,8 +417,8 @@ def test_shards_are_not_added_beside_foreign_data_nor_where_a_rack_would_hold_ha
         assert "RS-071: redis_shard4" in five.stdout
     finally:
         hosts["r2h1"].check_output("rm -rf /srv/data/redis_shard5")
-    for name in ADDRESSES:
-        assert not hosts[name].file("/srv/data/redis_shard4/redis").exists
+    for name, index in itertools.product(ADDRESSES, (4, 7)):
+        assert not hosts[name].file(f"/srv/data/redis_shard{index}/redis").exists
     assert len(nodes(hosts)) == 9
     converge(**GOOD)
 

@@ -55,7 +55,7 @@ p { margin: .25rem 0; }
 .mark { position: absolute; top: 0; bottom: 1.4rem; border-left: 2px solid; }
 .tick { position: absolute; bottom: 0; font-size: .75rem; color: var(--soft); transform: translateX(-50%);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); font-size: .875rem; }

@@ -184,7 +184,7 @@ def conclude(
                 ]
             rows += [
                 Row(target, op, round(start, 3), tuple(counts["ok"]), tuple(counts["failed"]))
-                for op, counts in said["counts"].items()
+                for op, counts in sorted(said["counts"].items(), key=lambda each: OPS.index(each[0]))
             ]
             for each in said["errors"].values():
                 errors.update(each)
