@@ -21,7 +21,7 @@ import ssl
 import struct
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 CLIENT_ID = b"rackspread"
 MECHANISM = "SCRAM-SHA-512"
@@ -60,7 +60,7 @@ class NoAnswer(Exception):
 
 # Shapes of requests and answers
 
-Shape = str | list[tuple[str, Any]]
+Shape: TypeAlias = "str | list[tuple[str, Any]]"
 """A primitive's name, or a structure's fields. A field's type is a primitive, a structure, or a list of one of them."""
 
 NUMBERS = {"bool": "?", "int8": ">b", "int16": ">h", "int32": ">i", "int64": ">q", "port": ">H"}

@@ -110,9 +110,9 @@ from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import 
     Client,
     NoAnswer,
 )
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_content import BROKER, SET_TO, TOPIC
 
-SET_TO, DELETE = 0, 1
-TOPIC, BROKER = 2, 4
+DELETE = 1
 TIMEOUT_MS = 30000
 RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
 REPLICAS = ("leader.replication.throttled.replicas", "follower.replication.throttled.replicas")
