@@ -66,17 +66,16 @@ def pid(host: Any) -> str:
 
 
 def question(proxy: str, path: str = "/healthy", certificate: bool = True) -> str:
-    """A program that asks a proxy as a balancer does, with a certificate of the service's CA, and prints the status."""
+    """A program that asks a proxy as HAProxy does, with a certificate of the service's CA, and prints the status."""
     shown = f"c.load_cert_chain('{PKI}/tls.crt', '{PKI}/tls.key')" if certificate else ""
     return f"""if True:
-        import ssl, urllib.error, urllib.request
+        import socket, ssl
         c = ssl.create_default_context(cafile='{PKI}/ca.crt')
         {shown}
-        r = urllib.request.Request('https://{PROXIES[proxy]}:17479{path}', method='OPTIONS')
-        try:
-            print(urllib.request.urlopen(r, context=c, timeout=10).status)
-        except urllib.error.HTTPError as error:
-            print(error.code)
+        with socket.create_connection(('{PROXIES[proxy]}', 17479), 10) as plain:
+            with c.wrap_socket(plain, server_hostname='{PROXIES[proxy]}') as wire:
+                wire.sendall(b'OPTIONS {path} HTTP/1.0\\r\\n\\r\\n')
+                print(wire.recv(4096).split()[1].decode())
     """
 
 

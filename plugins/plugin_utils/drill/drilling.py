@@ -25,6 +25,10 @@ STEADY = 3.0
 LEAST = 10.0
 """Seconds that a fault lasts at least, and before which nobody is believed to be whole after it: some are felt late."""
 
+FELT = 1.0
+"""Seconds after which clients feel a fault that is over at once, if they do. Until they are served again only they are
+asked: a look at the whole site keeps every host busy, and would make their outage longer."""
+
 LOOKS = 4
 """How often a site is looked at before it is called not whole."""
 
@@ -154,8 +158,8 @@ def run(world: World, site: Site, drill: Drill) -> Result:
         world.say(f"{drill.service}: {drill.fault.name} of {aim.label}")
         begun = True
         marks = Marks(world.begin(drill, aim, drill.seconds + MARGIN))
+        _await_served_again(world, drill, marks)
         if drill.fault.lasts:
-            _hold(world, drill, marks)
             world.say("  ended; waiting until the site is whole")
             world.end(drill, aim)
             marks.heal = world.wall()
@@ -192,10 +196,11 @@ def _await_served(world: World) -> None:
         world.pause(PAUSE)
 
 
-def _hold(world: World, drill: Drill, marks: Marks) -> None:
-    """Leave the fault until clients are served again, but not for longer than was asked for."""
-    world.pause(max(0.0, marks.fault + LEAST - world.wall()))
-    while (waiting := _unserved(world)) and world.wall() < marks.fault + drill.seconds:
+def _await_served_again(world: World, drill: Drill, marks: Marks) -> None:
+    """Leave a fault that lasts until clients are served well again, and any until they are; not for ever."""
+    least, steady = (LEAST, STEADY) if drill.fault.lasts else (FELT, PAUSE / 10)
+    world.pause(max(0.0, marks.fault + least - world.wall()))
+    while (waiting := _unserved(world, steady)) and world.wall() < marks.fault + drill.seconds:
         world.pause(PAUSE)
     if waiting:
         world.say(f"  still out after {drill.seconds:g} s: {', '.join(waiting)}")
@@ -219,5 +224,5 @@ def _await_whole(world: World, drill: Drill, earliest: float) -> float | None:
     return None
 
 
-def _unserved(world: World) -> list[str]:
-    return [what for what, seconds in world.steady().items() if seconds < STEADY]
+def _unserved(world: World, steady: float = STEADY) -> list[str]:
+    return [what for what, seconds in world.steady().items() if seconds < steady]

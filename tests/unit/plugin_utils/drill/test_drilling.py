@@ -31,6 +31,7 @@ class World:
         self.ended: float | None = None
         self.probing = False
         self.done: list[str] = []
+        self.looks: list[float] = []
         self.said: list[str] = []
 
     def _fails(self, step: str) -> None:
@@ -40,6 +41,7 @@ class World:
 
     def stand(self) -> Standing:
         self.now += 2
+        self.looks.append(self.now)
         over = self.ended if self.ended is not None else self.fault
         whole = self.fault is None or (over is not None and self.now > over + self.heals)
         return standing() if whole else standing("r1h1")
@@ -134,6 +136,14 @@ def test_nobody_is_believed_to_be_whole_before_the_fault_was_felt() -> None:
     world = World(out=0, heals=0)
     drilling.run(world, site(), drill("kill"))
     assert world.now - (world.fault or 0) > drilling.LEAST
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_no_look_at_the_site_makes_an_outage_longer(fault: str) -> None:
+    world = World(out=20)
+    drilling.run(world, site(), drill(fault))
+    began = world.fault or 0
+    assert not [look for look in world.looks if began < look < began + 20]
 
 
 def test_a_site_that_does_not_come_back_is_told() -> None:
