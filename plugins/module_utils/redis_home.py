@@ -377,7 +377,8 @@ def alone(path: str) -> Iterator[bool]:
 
 def say(sentence: str, level: int = NOTICE) -> None:
     """Tell the journal (man sd-daemon)."""
-    print(f"<{level}>{sentence}", flush=True)
+    sys.stdout.write(f"<{level}>{sentence}\n")
+    sys.stdout.flush()
 
 
 def main(configs: Iterable[str]) -> int:
@@ -409,4 +410,4 @@ def main(configs: Iterable[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(glob.glob(CONFIGS)))
+    raise SystemExit(main(glob.glob(CONFIGS)))
