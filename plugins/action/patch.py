@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -13,10 +12,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, files, patching, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, patching, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.draining import Handover
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
+from ansible_collections.rackspread.ha.plugins.plugin_utils.patch_round import Round
 from ansible_collections.rackspread.ha.plugins.plugin_utils.patching import System, Turn
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain import plain
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
 
     def _patch(self, world: _Hosts, given: Mapping[str, Any], check: bool) -> dict[str, Any]:
         policy = given["reboot"]
-        round_ = _Round(world.live.inventory / ".rackspread/patch.json")
+        round_ = Round(world.live.inventory / ".rackspread/patch.json")
         turns = _plan(world, given, round_, check)
         count = sum(map(len, world.racks.values()))
         lines = patching.describe(turns, count, policy)
@@ -74,17 +74,17 @@ class ActionModule(ActionBase):
             ask(self._display, lines)
         else:
             self._display.display("\n".join(["", *lines, ""]))
-        if check or not turns:
+        if check:
             return answer
-        if policy == "always":
+        if turns and policy == "always":
             round_.begin(world.boots)
         answer["done"] = patching.run(world, turns, policy, given["patience"], given["boot_seconds"])
-        if policy == "always":
-            round_.end()
+        if policy == "always":  # also where a run that was killed had done all of it, and could not say so
+            round_.end(world.boots, world.site_hosts)
         return answer
 
 
-def _plan(world: _Hosts, given: Mapping[str, Any], round_: _Round, check: bool) -> list[Turn]:
+def _plan(world: _Hosts, given: Mapping[str, Any], round_: Round, check: bool) -> list[Turn]:
     """What is due. Raises Refusal where nothing may be done, or a host does not say what is due there."""
     if given["maintenance"]:
         raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
@@ -94,26 +94,6 @@ def _plan(world: _Hosts, given: Mapping[str, Any], round_: _Round, check: bool) 
     systems = world.systems([host for hosts in world.racks.values() for host in hosts], refresh=not check)
     begun = round_.boots if given["reboot"] == "always" else {}
     return patching.plan(world.racks, systems, given["reboot"], standing, begun)
-
-
-class _Round:
-    """What is remembered of a round of reboots that are not due by themselves, until all of them are done."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self.since: str = kept.get("since", "")
-        self.boots: dict[str, str] = kept.get("boots", {})
-
-    def begin(self, boots: Mapping[str, str]) -> None:
-        """Write down the boot of each host, unless this goes on with an earlier round."""
-        if not self.since:
-            kept = {"since": time.strftime("%Y-%m-%d %H:%M:%S"), "boots": dict(boots)}
-            files.write_whole(self._path, json.dumps(kept, indent=1) + "\n", 0o644)
-
-    def end(self) -> None:
-        """Forget it."""
-        self._path.unlink(missing_ok=True)
 
 
 class _Hosts:
@@ -129,6 +109,7 @@ class _Hosts:
             rest = secrets.find(Path(site.state).parent, "postgres", "rest", own)
             access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": {"rest": rest}}
         self.live = LiveSite(site, self._remote, access)
+        self.site_hosts = list(site.hosts)
         wanted = set(given["hosts"])
         self.racks = {
             rack: [host for host in hosts if not wanted or host in wanted or rack in wanted]

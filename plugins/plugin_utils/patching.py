@@ -127,7 +127,7 @@ def run(world: World, turns: Sequence[Turn], policy: Policy, patience: float, bo
         boot_seconds: that a host may take to come back.
 
     Raises Refusal, and no further host is touched: RS-122 a host that can't be spared, RS-084 a leader that does not
-    hand over, RS-123 a host or a site that does not come back, RS-124 an upgrade that failed.
+    hand over, RS-123 a host or a site that does not come back (or went away by itself), RS-124 an upgrade that failed.
     """
     done: list[str] = []
     finished: list[str] = []
@@ -140,7 +140,9 @@ def run(world: World, turns: Sequence[Turn], policy: Policy, patience: float, bo
             if failed := world.upgrade(turn.host):
                 raise Refusal("RS-124", f"{turn.host}: {failed}", host=turn.host)
             done.append(f"{turn.host}: updates")
-        system = world.system(turn.host) or System()
+        system = world.system(turn.host)
+        if system is None:
+            raise Refusal("RS-123", f"{turn.host} does not answer any more", host=turn.host)
         if turn.reboot and (policy == "always" or system.reasons):
             draining.drain(world, turn.host, turn.rack, finished, patience)  # updates take long enough to lead again
             world.say(f"  reboot ({'; '.join(system.reasons) or turn.reboot})")

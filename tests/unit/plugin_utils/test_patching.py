@@ -211,3 +211,11 @@ def test_an_upgrade_that_fails_ends_the_round_without_a_reboot() -> None:
     with pytest.raises(Refusal, match="RS-124: r2h1: no space left"):
         take(world, "needed")
     assert world.said == []
+
+
+def test_a_host_that_goes_away_by_itself_is_not_taken_for_done() -> None:
+    world = Model()
+    world.system = lambda _host: None  # type: ignore[method-assign]
+    with pytest.raises(Refusal, match="RS-123: r2h1 does not answer any more"):
+        take(world, "always")
+    assert world.said == []
