@@ -134,7 +134,7 @@ def unrolled(needs: Mapping[str, str], wanting: Iterable[str]) -> list[str]:
 
 
 def _remove(folder: Path) -> None:
-    """Take an authority's folder away, its key first: one that lies there alone would be taken up by the next change."""
+    """Take an authority's folder away, its key first: one left alone would be taken up by the next change."""
     (folder / "ca.key").unlink(missing_ok=True)
     shutil.rmtree(folder)
 
