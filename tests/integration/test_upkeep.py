@@ -50,7 +50,7 @@ def test_the_site_is_shown_on_one_screen() -> None:
     run = play("status")
     assert run.code == 0, run.output[-6000:]
     shown = {
-        line.split()[0]: line for line in run.output.splitlines() if re.match(r"(etcd|postgres|edge)_\w+\d ", line)
+        line.split()[0]: line for line in run.output.splitlines() if re.match(r"(etcd|postgres|redis|edge)_\w+\d ", line)
     }
     assert set(shown) == set(live.groups())
     for shard, host in live.primaries().items():
@@ -58,7 +58,8 @@ def test_the_site_is_shown_on_one_screen() -> None:
     (holder,) = live.holders()
     assert f"{holder} VIP" in shown["edge_balancer1"]
     assert all(line.rstrip().endswith(" nothing") for line in shown.values()), shown
-    assert re.search(r"Days left, certificates: edge 7\d\d, etcd 7\d\d, postgres 7\d\d; CAs: edge 36\d\d,", run.output)
+    certificates = r"Days left, certificates: edge 7\d\d, etcd 7\d\d, postgres 7\d\d, redis 7\d\d; CAs: edge 36\d\d,"
+    assert re.search(certificates, run.output)
     for rack in ("rack1", "rack2", "rack3"):
         assert f"{rack}: its loss would be survived" in run.output
     assert not run.changed
@@ -206,7 +207,7 @@ def test_a_ca_is_not_changed_while_a_member_is_away() -> None:
 @pytest.mark.long
 def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
     live.await_whole()
-    services = ["etcd", "postgres", "edge"]
+    services = ["etcd", "postgres", "redis", "edge"]
     before = {service: fingerprints(service) for service in services}
     for phase in ("trust", "present", "drop"):
         with live.Load() as load, live.Load("edge") as knocks:
