@@ -91,7 +91,9 @@ def _plan(world: _Hosts, given: Mapping[str, Any], round_: Round, check: bool) -
     standing = world.stand()
     if held := draining.paused(standing):
         raise Refusal("RS-121", f"Patroni of {', '.join(held)} is paused", groups=", ".join(held))
-    systems = world.systems([host for hosts in world.racks.values() for host in hosts], refresh=not check)
+    # The run that was killed in a round may have left a host that is on its way back.
+    patience = given["boot_seconds"] if round_.since and not check else 0
+    systems = world.systems([host for hosts in world.racks.values() for host in hosts], not check, patience)
     begun = round_.boots if given["reboot"] == "always" else {}
     return patching.plan(world.racks, systems, given["reboot"], standing, begun)
 
@@ -126,20 +128,26 @@ class _Hosts:
         target = {} if handover.target is None else {"target": handover.target}
         return self.live.act(handover.service, handover.group, handover.member, "step_down", target)
 
-    def systems(self, hosts: Iterable[str], refresh: bool) -> dict[str, System]:
-        """Of all hosts at once. Raises Refusal RS-124 for those that do not answer, or can't tell."""
-        calls = [Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in hosts]
-        answers = self._remote.run(calls)
-        if silent := [
-            f"{call.host}: {answer.message}"
-            for call, answer in zip(calls, answers, strict=True)
-            if answer.failed or answer.unreachable
-        ]:
-            hosts = ", ".join(each.partition(":")[0] for each in silent)
-            raise Refusal("RS-124", f"What is due can't be told: {'; '.join(silent)}", host=hosts)
-        found = {call.host: _system(answer.result) for call, answer in zip(calls, answers, strict=True)}
-        self.boots = {host: system.boot for host, system in found.items()}
-        return found
+    def systems(self, hosts: Iterable[str], refresh: bool, patience: float) -> dict[str, System]:
+        """Of all hosts at once. Raises Refusal RS-124 for one that can't tell, or does not answer for so long."""
+        found: dict[str, System] = {}
+        missing, told = list(hosts), ""
+        deadline = self.now() + patience
+        while True:
+            answers = self._remote.run([Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in missing])
+            asked = list(zip(missing, answers, strict=True))
+            silent = {host: answer for host, answer in asked if answer.failed or answer.unreachable}
+            found |= {host: _system(answer.result) for host, answer in asked if host not in silent}
+            if not silent:
+                self.boots = {host: system.boot for host, system in found.items()}
+                return found
+            if self.now() > deadline or any(answer.failed for answer in silent.values()):
+                said = "; ".join(f"{host}: {answer.message}" for host, answer in silent.items())
+                raise Refusal("RS-124", f"What is due can't be told: {said}", host=", ".join(silent))
+            missing = list(silent)
+            if told != (told := ", ".join(missing)):
+                self.say(f"Waiting for {told} to answer.")
+            self.pause(draining.PAUSE)
 
     def system(self, host: str) -> System | None:
         """Of one host, if it answers."""
