@@ -49,17 +49,16 @@ def test_the_site_is_shown_on_one_screen() -> None:
     live.await_whole()
     run = play("status")
     assert run.code == 0, run.output[-6000:]
-    shown = {
-        line.split()[0]: line for line in run.output.splitlines() if re.match(r"(etcd|postgres|redis|edge)_\w+\d ", line)
-    }
+    row = re.compile(r"(etcd|postgres|redis|edge)_\w+\d ")
+    shown = {line.split()[0]: line for line in run.output.splitlines() if row.match(line)}
     assert set(shown) == set(live.groups())
     for shard, host in live.primaries().items():
         assert f"{host} leader" in shown[shard]
     (holder,) = live.holders()
     assert f"{holder} VIP" in shown["edge_balancer1"]
     assert all(line.rstrip().endswith(" nothing") for line in shown.values()), shown
-    certificates = r"Days left, certificates: edge 7\d\d, etcd 7\d\d, postgres 7\d\d, redis 7\d\d; CAs: edge 36\d\d,"
-    assert re.search(certificates, run.output)
+    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "postgres", "redis"))
+    assert re.search(rf"Days left, certificates: {days}; CAs: edge 36\d\d,", run.output)
     for rack in ("rack1", "rack2", "rack3"):
         assert f"{rack}: its loss would be survived" in run.output
     assert not run.changed
@@ -94,6 +93,7 @@ def test_a_host_says_whether_it_may_reboot_and_what_it_carries() -> None:
     [({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"), ({"confirm": False}, "RS-113")],
 )
 def test_nothing_is_patched_unasked(variables: dict[str, object], code: str) -> None:
+    live.await_whole()
     before = boots()
     run = play("patch", patch_reboot="always", **variables)
     assert run.code != 0
