@@ -65,8 +65,7 @@ class ActionModule(ActionBase):
         policy = given["reboot"]
         round_ = Round(world.live.inventory / ".rackspread/patch.json")
         turns = _plan(world, given, round_, check)
-        count = sum(map(len, world.racks.values()))
-        lines = patching.describe(turns, count, policy)
+        lines = patching.describe(turns, len(world.boots), policy, world.away)
         if policy == "always" and round_.since:
             lines.append(f"This goes on with the round that began at {round_.since}: who rebooted since is done.")
         answer: dict[str, Any] = {"changed": bool(turns), "plan": lines, "done": []}
@@ -80,7 +79,7 @@ class ActionModule(ActionBase):
             round_.begin(world.boots)
         answer["done"] = patching.run(world, turns, policy, given["patience"], given["boot_seconds"])
         if policy == "always":  # also where a run that was killed had done all of it, and could not say so
-            round_.end(world.boots, world.site_hosts)
+            round_.end([*world.boots, *world.away], world.site_hosts)
         return answer
 
 
@@ -88,6 +87,7 @@ def _plan(world: _Hosts, given: Mapping[str, Any], round_: Round, check: bool) -
     """What is due. Raises Refusal where nothing may be done, or a host does not say what is due there."""
     if given["maintenance"]:
         raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
+    patching.check_moves(world.lock)
     standing = world.stand()
     if held := draining.paused(standing):
         raise Refusal("RS-121", f"Patroni of {', '.join(held)} is paused", groups=", ".join(held))
@@ -111,13 +111,17 @@ class _Hosts:
             rest = secrets.find(Path(site.state).parent, "postgres", "rest", own)
             access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": {"rest": rest}}
         self.live = LiveSite(site, self._remote, access)
+        self.lock = site.lock
         self.site_hosts = list(site.hosts)
         wanted = set(given["hosts"])
+        if unknown := sorted(wanted - site.hosts.keys() - site.topology["racks"].keys()):
+            raise Refusal("RS-114", f"{', '.join(unknown)} is no host and no rack of this site.", key="patch_hosts")
         self.racks = {
             rack: [host for host in hosts if not wanted or host in wanted or rack in wanted]
             for rack, hosts in self.live.topology["racks"].items()
         }
         self.boots: dict[str, str] = {}
+        self.away: list[str] = []
 
     def stand(self) -> Standing:
         """Look at the whole site."""
@@ -135,9 +139,14 @@ class _Hosts:
         deadline = self.now() + patience
         while True:
             answers = self._remote.run([Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in missing])
-            asked = list(zip(missing, answers, strict=True))
-            silent = {host: answer for host, answer in asked if answer.failed or answer.unreachable}
-            found |= {host: _system(answer.result) for host, answer in asked if host not in silent}
+            asked = dict(zip(missing, answers, strict=True))
+            self.away += [host for host in missing if asked[host].unreachable and host in self.lock.given_up]
+            silent = {
+                host: answer
+                for host, answer in asked.items()
+                if (answer.failed or answer.unreachable) and host not in self.away
+            }
+            found |= {host: _system(asked[host].result) for host in asked.keys() - silent.keys() - set(self.away)}
             if not silent:
                 self.boots = {host: system.boot for host, system in found.items()}
                 return found
