@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,9 @@ ARGUMENTS = {
     "confirmed": {"type": "bool", "default": False},
     "maintenance": {"type": "str", "default": ""},
 }
+
+PATIENCE, PAUSE = 60.0, 2.0
+"""Seconds until all must be whole at the end of a run, and between two looks at it."""
 
 
 class ActionModule(ActionBase):
@@ -81,6 +85,10 @@ class ActionModule(ActionBase):
         if check or not given["change"]:
             return {"changed": False, "told": []}
         seen = _Seen(live)
+        deadline = time.monotonic() + PATIENCE  # a member that was just rolled may still be catching up
+        while any(map(seen.missing, given["change"])) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+            seen = _Seen(live)
         lines: list[str] = []
         for service in given["change"]:
             path = seen.path(service)

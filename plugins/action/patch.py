@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -13,10 +12,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, files, patching, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, patching, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.draining import Handover
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
+from ansible_collections.rackspread.ha.plugins.plugin_utils.patch_round import Round
 from ansible_collections.rackspread.ha.plugins.plugin_utils.patching import System, Turn
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain import plain
@@ -63,10 +63,9 @@ class ActionModule(ActionBase):
 
     def _patch(self, world: _Hosts, given: Mapping[str, Any], check: bool) -> dict[str, Any]:
         policy = given["reboot"]
-        round_ = _Round(world.live.inventory / ".rackspread/patch.json")
+        round_ = Round(world.live.inventory / ".rackspread/patch.json")
         turns = _plan(world, given, round_, check)
-        count = sum(map(len, world.racks.values()))
-        lines = patching.describe(turns, count, policy)
+        lines = patching.describe(turns, len(world.boots), policy, world.away)
         if policy == "always" and round_.since:
             lines.append(f"This goes on with the round that began at {round_.since}: who rebooted since is done.")
         answer: dict[str, Any] = {"changed": bool(turns), "plan": lines, "done": []}
@@ -74,46 +73,29 @@ class ActionModule(ActionBase):
             ask(self._display, lines)
         else:
             self._display.display("\n".join(["", *lines, ""]))
-        if check or not turns:
+        if check:
             return answer
-        if policy == "always":
+        if turns and policy == "always":
             round_.begin(world.boots)
         answer["done"] = patching.run(world, turns, policy, given["patience"], given["boot_seconds"])
-        if policy == "always":
-            round_.end()
+        if policy == "always":  # also where a run that was killed had done all of it, and could not say so
+            round_.end([*world.boots, *world.away], world.site_hosts)
         return answer
 
 
-def _plan(world: _Hosts, given: Mapping[str, Any], round_: _Round, check: bool) -> list[Turn]:
+def _plan(world: _Hosts, given: Mapping[str, Any], round_: Round, check: bool) -> list[Turn]:
     """What is due. Raises Refusal where nothing may be done, or a host does not say what is due there."""
     if given["maintenance"]:
         raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
+    patching.check_moves(world.lock)
     standing = world.stand()
     if held := draining.paused(standing):
         raise Refusal("RS-121", f"Patroni of {', '.join(held)} is paused", groups=", ".join(held))
-    systems = world.systems([host for hosts in world.racks.values() for host in hosts], refresh=not check)
+    # The run that was killed in a round may have left a host that is on its way back.
+    patience = given["boot_seconds"] if round_.since and not check else 0
+    systems = world.systems([host for hosts in world.racks.values() for host in hosts], not check, patience)
     begun = round_.boots if given["reboot"] == "always" else {}
     return patching.plan(world.racks, systems, given["reboot"], standing, begun)
-
-
-class _Round:
-    """What is remembered of a round of reboots that are not due by themselves, until all of them are done."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self.since: str = kept.get("since", "")
-        self.boots: dict[str, str] = kept.get("boots", {})
-
-    def begin(self, boots: Mapping[str, str]) -> None:
-        """Write down the boot of each host, unless this goes on with an earlier round."""
-        if not self.since:
-            kept = {"since": time.strftime("%Y-%m-%d %H:%M:%S"), "boots": dict(boots)}
-            files.write_whole(self._path, json.dumps(kept, indent=1) + "\n", 0o644)
-
-    def end(self) -> None:
-        """Forget it."""
-        self._path.unlink(missing_ok=True)
 
 
 class _Hosts:
@@ -129,12 +111,17 @@ class _Hosts:
             rest = secrets.find(Path(site.state).parent, "postgres", "rest", own)
             access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": {"rest": rest}}
         self.live = LiveSite(site, self._remote, access)
+        self.lock = site.lock
+        self.site_hosts = list(site.hosts)
         wanted = set(given["hosts"])
+        if unknown := sorted(wanted - site.hosts.keys() - site.topology["racks"].keys()):
+            raise Refusal("RS-114", f"{', '.join(unknown)} is no host and no rack of this site.", key="patch_hosts")
         self.racks = {
             rack: [host for host in hosts if not wanted or host in wanted or rack in wanted]
             for rack, hosts in self.live.topology["racks"].items()
         }
         self.boots: dict[str, str] = {}
+        self.away: list[str] = []
 
     def stand(self) -> Standing:
         """Look at the whole site."""
@@ -145,20 +132,31 @@ class _Hosts:
         target = {} if handover.target is None else {"target": handover.target}
         return self.live.act(handover.service, handover.group, handover.member, "step_down", target)
 
-    def systems(self, hosts: Iterable[str], refresh: bool) -> dict[str, System]:
-        """Of all hosts at once. Raises Refusal RS-124 for those that do not answer, or can't tell."""
-        calls = [Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in hosts]
-        answers = self._remote.run(calls)
-        if silent := [
-            f"{call.host}: {answer.message}"
-            for call, answer in zip(calls, answers, strict=True)
-            if answer.failed or answer.unreachable
-        ]:
-            hosts = ", ".join(each.partition(":")[0] for each in silent)
-            raise Refusal("RS-124", f"What is due can't be told: {'; '.join(silent)}", host=hosts)
-        found = {call.host: _system(answer.result) for call, answer in zip(calls, answers, strict=True)}
-        self.boots = {host: system.boot for host, system in found.items()}
-        return found
+    def systems(self, hosts: Iterable[str], refresh: bool, patience: float) -> dict[str, System]:
+        """Of all hosts at once. Raises Refusal RS-124 for one that can't tell, or does not answer for so long."""
+        found: dict[str, System] = {}
+        missing, told = list(hosts), ""
+        deadline = self.now() + patience
+        while True:
+            answers = self._remote.run([Call(host, SYSTEM, {"refresh": refresh}, SECONDS["look"]) for host in missing])
+            asked = dict(zip(missing, answers, strict=True))
+            self.away += [host for host in missing if asked[host].unreachable and host in self.lock.given_up]
+            silent = {
+                host: answer
+                for host, answer in asked.items()
+                if (answer.failed or answer.unreachable) and host not in self.away
+            }
+            found |= {host: _system(asked[host].result) for host in asked.keys() - silent.keys() - set(self.away)}
+            if not silent:
+                self.boots = {host: system.boot for host, system in found.items()}
+                return found
+            if self.now() > deadline or any(answer.failed for answer in silent.values()):
+                said = "; ".join(f"{host}: {answer.message}" for host, answer in silent.items())
+                raise Refusal("RS-124", f"What is due can't be told: {said}", host=", ".join(silent))
+            missing = list(silent)
+            if told != (told := ", ".join(missing)):
+                self.say(f"Waiting for {told} to answer.")
+            self.pause(draining.PAUSE)
 
     def system(self, host: str) -> System | None:
         """Of one host, if it answers."""

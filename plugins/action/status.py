@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import screen, validity
+from ansible_collections.rackspread.ha.plugins.plugin_utils import moving, screen, validity
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
@@ -28,7 +28,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
         try:
-            live = LiveSite(current.site(), Remote(self, task_vars or {}))
+            site = current.site()
+            live = LiveSite(site, Remote(self, task_vars or {}))
             standing, authorities = live.stand(), live.authorities()
             terms = validity.terms_of(live.holdings()[0])
         except Refusal as refusal:
@@ -39,6 +40,7 @@ class ActionModule(ActionBase):
         days = validity.shortest([*terms, *authorities], now)
         parts = [
             screen.draw(standing, list(live.topology["racks"])),
+            *(["\n".join(begun)] if (begun := screen.unfinished(site.lock)) else []),
             *([lines("Leaders that are not where they should be (rebalance.yml):", displaced)] if displaced else []),
             *([lines("By the spec a run would also:", changes)] if changes else []),
             "\n".join(validity.told(terms, authorities, now)),
@@ -51,6 +53,8 @@ class ActionModule(ActionBase):
             "racks": {rack: {"survives": not why, "reasons": why} for rack, why in survived.items()},
             "displaced": displaced,
             "pending": screen.pending(standing),
+            "moves": [str(move) for move in moving.moves(site.lock)],
+            "given_up": list(site.lock.given_up),
             "certificate_days": days,
             "exposition": exposition(survived, ailments, days, now.timestamp()),
         }

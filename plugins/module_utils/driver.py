@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,24 @@ class Live:
     lag: int | None = None
     unfinished: bool = False
     detail: str = ""
+
+
+CONNECT_SECONDS = 3.0
+
+
+def listens(other: dict[str, Any], port: str) -> Live:
+    """What can be seen from here of a member of a service without data (an M): whether it listens to its like.
+
+    Args:
+        other: the member.
+        port: the name of the port that is open to them.
+    """
+    address, number = other["address"], other["ports"][port]
+    try:
+        socket.create_connection((address, number), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return Live(detail=f"{address}:{number} does not answer: {error}")
+    return Live(role="follower", healthy=True, members=[other["id"]])
 
 
 class Driver:

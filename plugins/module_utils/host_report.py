@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import string
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,13 @@ from .haproxy import HAProxy
 from .instance import Instance
 from .keepalived import Keepalived
 from .postgres import Postgres
+from .redis import Redis
+from .redis_proxy import RedisProxy
 from .services import SERVICES
 
-DRIVERS: dict[str, type[Driver]] = {each.service: each for each in (Etcd, Postgres, HAProxy, Keepalived)}
+DRIVERS: dict[str, type[Driver]] = {
+    each.service: each for each in (Etcd, Postgres, Redis, RedisProxy, HAProxy, Keepalived)
+}
 
 YES, NO, UNKNOWN = 0, 1, 2
 """The exit codes of rackspread-can-reboot."""
@@ -72,14 +77,22 @@ class Carried(NamedTuple):
 def carried(root: str = "/") -> Iterator[Carried]:
     """The members that this host's record knows and that something was ever activated for. Raises Failed."""
     for name, part in sorted(((record.read(root) or {}).get("groups") or {}).items()):
-        group, _underscore, program = name.rpartition("_")
-        service, group = (program, group) if program in DRIVERS else (name.partition("_")[0], name)
+        service, group = _named(name)
         instance = Instance.of(name, part["member"], root=root)
         manifest = instance.manifest(instance.current)
         own = next((each for each in part["members"] if each["id"] == part["member"]), None)
         if service in DRIVERS and manifest and own:
             instance = Instance(name, part["member"], manifest["unit"], manifest["data"], root)
             yield Carried(service, DRIVERS[service](instance, {**part, "name": group}, own, {}))
+
+
+def _named(name: str) -> tuple[str, str]:
+    """The row of services.SERVICES and the group that an instance's name speaks of; "" for a service without one."""
+    group, _underscore, program = name.rpartition("_")
+    for row in SERVICES.values():
+        if row.program == program or (row.program is None and row.component == name.rstrip(string.digits)):
+            return row.name, group if row.program else name
+    return "", name
 
 
 def glimpses(driver: Driver) -> list[Seen]:

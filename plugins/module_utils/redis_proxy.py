@@ -8,8 +8,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from typing import Any
 
-from .driver import Driver, Live
+from .driver import Driver, Live, listens
 
 ANSWER_SECONDS = 3.0
 
@@ -38,6 +39,10 @@ class RedisProxy(Driver):
 
     service = "redis_proxy"
     start_seconds = 20.0
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """Another proxy, whose administration is a socket of its own host."""
+        return listens(other, "admin")
 
     def ask(self) -> Live:
         """Ask for its own state, and for the nodes that it finds healthy: without any it can serve nobody."""

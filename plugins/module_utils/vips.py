@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import socket
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from . import host
-from .driver import Live
 
 GONE_SECONDS = 10.0
 """How long the other balancer may take to answer for the addresses; it needs well under a second."""
-
-SEEN_SECONDS = 3.0
 
 
 def held(vips: Iterable[str]) -> list[str]:
@@ -26,19 +21,6 @@ def held(vips: Iterable[str]) -> list[str]:
     interfaces = json.loads(host.run(["ip", "-json", "address", "show"]).stdout)
     here = {ipaddress.ip_address(entry["local"]) for link in interfaces for entry in link.get("addr_info", ())}
     return [vip for vip in vips if ipaddress.ip_interface(vip).ip in here]
-
-
-def overlooked(other: dict[str, Any]) -> Live:
-    """What can be seen of another balancer (an M) from here: whether its HAProxy listens to its peers.
-
-    Whether its keepalived would take an address nobody can see before it does.
-    """
-    address, port = other["address"], other["ports"]["peers"]
-    try:
-        socket.create_connection((address, port), timeout=SEEN_SECONDS).close()
-    except OSError as error:
-        return Live(detail=f"{address}:{port} does not answer: {error}")
-    return Live(role="follower", healthy=True, members=[other["id"]])
 
 
 def give_away(vips: list[str], keepalived: str) -> None:

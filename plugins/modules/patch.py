@@ -15,7 +15,9 @@ description:
     when the site is whole again.
   - A host without updates that needs no reboot is left alone. Packages that are held (those of members) are not
     updated; they have a roll of their own.
-  - Refused while the site is in maintenance (RS-120), or while somebody has paused Patroni (RS-121).
+  - Refused while the site is in maintenance (RS-120), while somebody has paused Patroni (RS-121), or before moves of
+    members that were begun are ended (RS-131).
+  - A host that was given up is patched as any other where it answers, and left alone where it does not.
   - A run that was killed is run again, and goes on with what is still due.
 options:
   reboot:

@@ -14,7 +14,8 @@ description:
     rack whether the site would survive its loss now, and why not. By the placement it always would; with a voter down,
     or a copy behind, it may not.
   - Shows the whole site on one screen, what each member is and how far behind, what a run would do to it by what is
-    staged, which leaders are not where they should be, and for how many days certificates and authorities are valid.
+    staged, which moves of members are not ended, which leaders are not where they should be, and for how many days
+    certificates and authorities are valid.
   - Changes nothing.
 options: {}
 attributes:
@@ -57,6 +58,16 @@ pending:
   returned: success
   type: dict
   sample: {postgres_shard1: "reload r1h1, r2h1"}
+moves:
+  description: The moves of members that were begun and are not ended, a line each.
+  returned: success
+  type: list
+  elements: str
+given_up:
+  description: The hosts that were given up, and get nothing new.
+  returned: success
+  type: list
+  elements: str
 certificate_days:
   description: By service the days that are left to the certificate or authority that ends first.
   returned: success

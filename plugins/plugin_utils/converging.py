@@ -284,7 +284,7 @@ class Convergence:
             match decision.action:
                 case Action.EXPEL | Action.RETIRE:
                     over += self._stop_at_refusal(name, partial(self._see_off, name, decision))
-                case Action.JOIN | Action.REPAIR:
+                case Action.JOIN:  # one that is repaired is known to the others, who can spare nobody meanwhile
                     over += self._stop_at_refusal(name, partial(self._open_doors, name))
         coming = {
             name: decision

@@ -41,7 +41,7 @@ REACH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "postgres_router": {"main": (BALANCER,), "front": (CLIENTS,)},
     "redis_shard": {"main": ("redis_shard", "redis_proxy", CLIENTS), "bus": ("redis_shard",)},
-    "redis_proxy": {"main": (BALANCER,), "admin": (BALANCER,), "front": (CLIENTS,)},
+    "redis_proxy": {"main": (BALANCER,), "admin": (GROUP, BALANCER), "front": (CLIENTS,)},
     "elasticsearch_master": {"main": ELASTICSEARCH, "transport": ELASTICSEARCH},
     "elasticsearch_data": {"main": ELASTICSEARCH, "transport": ELASTICSEARCH},
     "elasticsearch_coordinating": {"main": (*ELASTICSEARCH, BALANCER), "transport": ELASTICSEARCH, "front": (CLIENTS,)},

@@ -138,7 +138,8 @@ def describe(those: Sequence[Leaving]) -> list[str]:
         "Nothing of it is stopped or removed: data, units, configuration and certificates stay, and start with their"
         " hosts.",
         "From now on no run looks at it, starts, repairs or restarts it, or renews its certificates. Its ports leave"
-        " the firewall's table, and the balancers publish no group that is forgotten.",
+        " the firewall's table, and the balancers publish no group that is forgotten. patch.yml reboots its hosts like"
+        " any other, and hands nothing over that it leads.",
         f"Take it out of the spec ({services}) as well, or the next run places others instead, under new names.",
         "There is no way back yet: nothing adopts what was forgotten (RS-129).",
     ]

@@ -136,7 +136,8 @@ def growth(site: Site, take_back: Collection[str] = ()) -> Plan:
 
 def _plan(site: Site, intended: Lock, title: str) -> Plan:
     known = {key: group for key, group in intended.groups.items() if key in site.lock.groups}
-    intended = replace(intended, groups=known)  # what is new to the site is placed by the run itself
+    # What is new to the site is placed, and given its index, by the run itself.
+    intended = replace(intended, groups=known, components=site.lock.components)
     moves = tuple(moving.moves(intended, site.lock))
     beside = [change["text"] for change in site.topology["changes"] if change["change"] == "new group"]
     lines = [title, *_told(moves)] if moves else ["No member has to move."]

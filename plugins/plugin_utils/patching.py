@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ansible_collections.rackspread.ha.plugins.plugin_utils import draining
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, moving
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import HOLDER, Standing
 
@@ -62,6 +63,13 @@ class World(draining.World, Protocol):
         """Have it reboot, in a moment. Why it failed; nothing where it did not."""
 
 
+def check_moves(lock: Lock) -> None:
+    """Refuse (RS-131) to take hosts out while members move: a group is then on its way, and may have one too few."""
+    if moving.under_way(lock):
+        moves = "; ".join(map(str, moving.moves(lock)))
+        raise Refusal("RS-131", f"Moves were begun and are not ended ({moves}).")
+
+
 def plan(
     racks: Mapping[str, Sequence[str]],
     systems: Mapping[str, System],
@@ -76,7 +84,7 @@ def plan(
 
     Args:
         racks: with their hosts.
-        systems: of the hosts.
+        systems: of the hosts; those without one are left alone.
         policy: whether hosts are rebooted always, where needed (now, or after their updates), or never.
         standing: of the site.
         begun: by host the boot id at the beginning of the round that this one goes on with: under `always` a host with
@@ -84,7 +92,7 @@ def plan(
     """
     due = {}
     for rack, hosts in racks.items():
-        for host in hosts:
+        for host in (host for host in hosts if host in systems):
             system = systems[host]
             done = (begun or {}).get(host, system.boot) != system.boot
             why = "; ".join(system.reasons)
@@ -104,15 +112,24 @@ def plan(
     )
 
 
-def describe(turns: Sequence[Turn], hosts: int, policy: Policy) -> list[str]:
-    """The plan in words."""
+def describe(turns: Sequence[Turn], hosts: int, policy: Policy, away: Sequence[str] = ()) -> list[str]:
+    """The plan in words.
+
+    Args:
+        turns: of it.
+        hosts: how many were looked at.
+        policy: for reboots.
+        away: hosts that were given up and do not answer.
+    """
+    lost = [f"  {host} was given up and does not answer: it is left alone." for host in away]
     if not turns:
-        return [f"Nothing is due on any of the {hosts} hosts (reboots: {policy})."]
+        return [f"Nothing is due on any of the {hosts} hosts (reboots: {policy}).", *lost]
     left = hosts - len(turns)
     return [
         f"{len(turns)} of {hosts} hosts, one after another, each drained before and waited for (reboots: {policy}):",
         *(f"  {turn}" for turn in turns),
         *([f"  {left} others are left alone: nothing is due there."] if left else []),
+        *lost,
     ]
 
 
@@ -127,7 +144,7 @@ def run(world: World, turns: Sequence[Turn], policy: Policy, patience: float, bo
         boot_seconds: that a host may take to come back.
 
     Raises Refusal, and no further host is touched: RS-122 a host that can't be spared, RS-084 a leader that does not
-    hand over, RS-123 a host or a site that does not come back, RS-124 an upgrade that failed.
+    hand over, RS-123 a host or a site that does not come back (or went away by itself), RS-124 an upgrade that failed.
     """
     done: list[str] = []
     finished: list[str] = []
@@ -140,7 +157,9 @@ def run(world: World, turns: Sequence[Turn], policy: Policy, patience: float, bo
             if failed := world.upgrade(turn.host):
                 raise Refusal("RS-124", f"{turn.host}: {failed}", host=turn.host)
             done.append(f"{turn.host}: updates")
-        system = world.system(turn.host) or System()
+        system = world.system(turn.host)
+        if system is None:
+            raise Refusal("RS-123", f"{turn.host} does not answer any more", host=turn.host)
         if turn.reboot and (policy == "always" or system.reasons):
             draining.drain(world, turn.host, turn.rack, finished, patience)  # updates take long enough to lead again
             world.say(f"  reboot ({'; '.join(system.reasons) or turn.reboot})")

@@ -339,6 +339,10 @@ REFUSALS: dict[str, Row] = {
         "Something that others still stand on",
         "{way}",
     ),
+    "RS-131": Row(
+        "Moves that are not ended",
+        "Run site.yml, or the playbook that began them, to its end. Then run again.",
+    ),
 }
 
 

@@ -64,7 +64,7 @@ def enter(path: Path, service: str, phase: str) -> None:
         fresh = path / pki.NEXT
         left = pki.load_pair(fresh, service)
         if left and left.certificate == old.certificate:
-            shutil.rmtree(fresh)  # of a change that has ended
+            _remove(fresh)  # of a change that has ended
             left = None
         if left is None:
             fresh.mkdir(mode=0o700, exist_ok=True)
@@ -108,7 +108,7 @@ def settle(path: Path, service: str) -> None:
         (path / "ca.key").unlink(missing_ok=True)
     (path / TRUSTED).unlink(missing_ok=True)
     (path / pki.PHASE).unlink()
-    shutil.rmtree(path / pki.NEXT)
+    _remove(path / pki.NEXT)
 
 
 def tell_clients(path: Path, trusted: str) -> None:
@@ -131,6 +131,12 @@ def unrolled(needs: Mapping[str, str], wanting: Iterable[str]) -> list[str]:
         wanting: hosts whose files are not those of the phase.
     """
     return [*(f"{group}: {need}" for group, need in needs.items()), *(f"{host}: certificates" for host in wanting)]
+
+
+def _remove(folder: Path) -> None:
+    """Take an authority's folder away, its key first: one left alone would be taken up by the next change."""
+    (folder / "ca.key").unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def _copy(source: Path, target: Path, name: str, mode: int) -> None:

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
+from ansible_collections.rackspread.ha.plugins.plugin_utils import moving
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.text import table
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import HOLDER, Standing
 
@@ -32,7 +34,7 @@ def draw(standing: Standing, racks: Sequence[str]) -> str:
         parts = _members(standing, group)
         for of_host in parts:
             own = of_host[0][1]
-            cells[own.rack].append(" ".join(filter(None, (own.host, _word(standing, group, of_host)))))
+            cells[own.rack].append(" ".join(filter(None, (own.host, _words(standing, group, of_host)))))
         rows.append([group, *(", ".join(cells[rack]) for rack in racks), _pending(parts)])
     return table(rows)
 
@@ -55,8 +57,24 @@ def _members(standing: Standing, group: str) -> list[Parts]:
     return list(found.values())
 
 
+def unfinished(lock: Lock) -> list[str]:
+    """Moves that were begun and the hosts that were given up, in lines; nothing where there are none."""
+    lines = [f"  {move}" for move in moving.moves(lock)]
+    if lines:
+        lines.insert(0, "Moves that were begun and are not ended (site.yml goes on with them):")
+    if lock.given_up:
+        lines.append(f"Given up, they get nothing new (scale.yml takes them back): {', '.join(lock.given_up)}")
+    return lines
+
+
+def _words(standing: Standing, group: str, parts: Parts) -> str:
+    """What a member is, in a few words; nothing for a follower that serves, is complete and stays."""
+    leaving = "leaves" if any(seen.leaving for _service, seen in parts) else ""
+    return ", ".join(filter(None, (_word(standing, group, parts), leaving)))
+
+
 def _word(standing: Standing, group: str, parts: Parts) -> str:
-    """What a member is, in a word or two; nothing for a follower that serves and is complete."""
+    """What it does."""
     for service, seen in parts:
         if seen.state is not State.JOINED:
             program = SERVICES[service].program

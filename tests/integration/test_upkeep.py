@@ -49,16 +49,16 @@ def test_the_site_is_shown_on_one_screen() -> None:
     live.await_whole()
     run = play("status")
     assert run.code == 0, run.output[-6000:]
-    shown = {
-        line.split()[0]: line for line in run.output.splitlines() if re.match(r"(etcd|postgres|edge)_\w+\d ", line)
-    }
+    row = re.compile(r"(etcd|postgres|redis|edge)_\w+\d ")
+    shown = {line.split()[0]: line for line in run.output.splitlines() if row.match(line)}
     assert set(shown) == set(live.groups())
     for shard, host in live.primaries().items():
         assert f"{host} leader" in shown[shard]
     (holder,) = live.holders()
     assert f"{holder} VIP" in shown["edge_balancer1"]
     assert all(line.rstrip().endswith(" nothing") for line in shown.values()), shown
-    assert re.search(r"Days left, certificates: edge 7\d\d, etcd 7\d\d, postgres 7\d\d; CAs: edge 36\d\d,", run.output)
+    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "postgres", "redis"))
+    assert re.search(rf"Days left, certificates: {days}; CAs: edge 36\d\d,", run.output)
     for rack in ("rack1", "rack2", "rack3"):
         assert f"{rack}: its loss would be survived" in run.output
     assert not run.changed
@@ -93,6 +93,7 @@ def test_a_host_says_whether_it_may_reboot_and_what_it_carries() -> None:
     [({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"), ({"confirm": False}, "RS-113")],
 )
 def test_nothing_is_patched_unasked(variables: dict[str, object], code: str) -> None:
+    live.await_whole()
     before = boots()
     run = play("patch", patch_reboot="always", **variables)
     assert run.code != 0
@@ -206,7 +207,7 @@ def test_a_ca_is_not_changed_while_a_member_is_away() -> None:
 @pytest.mark.long
 def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
     live.await_whole()
-    services = ["etcd", "postgres", "edge"]
+    services = ["etcd", "postgres", "redis", "edge"]
     before = {service: fingerprints(service) for service in services}
     for phase in ("trust", "present", "drop"):
         with live.Load() as load, live.Load("edge") as knocks:

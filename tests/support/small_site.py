@@ -69,7 +69,7 @@ def site() -> Site:
 
 def standing(
     *away: str, leader: int = 1, in_sync: tuple[int, ...] = (1, 2, 3), holders: tuple[int, ...] = (1,),
-    preferred: int = 0, **facts: Any,
+    preferred: int = 0, leaving: tuple[int, ...] = (), **facts: Any,
 ) -> Standing:  # fmt: skip
     """The site with all its members joined, but for those on these hosts, which are stopped; `facts` are the observed
     of all others.
@@ -83,6 +83,7 @@ def standing(
                 if one["host"] in away
                 else Observation(
                     one["id"], one["host"], rack=one["rack"], state=State.JOINED, preferred=one["id"] == preferred,
+                    leaving=one["id"] in leaving,
                     live={
                         "role": "leader" if one["id"] in leaders else "follower", "in_sync": in_sync, "healthy": True,
                         **facts.get("live", {}),

@@ -119,7 +119,7 @@ def test_the_defaults_of_a_role_are_those_of_its_specification(role: str) -> Non
 
 @pytest.mark.parametrize("code", sorted(REFUSALS))
 def test_a_refusal_is_documented_and_tested(code: str) -> None:
-    page = (ROOT / "docs/refusals.md").read_text()
+    page = text_files()["docs/refusals.md"]  # of the same moment as the tests below: somebody may be writing it
     sections = dict(re.findall(r"^## (RS-\d+) (.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     assert code in sections, f"docs/refusals.md has no section {code}"
     title, *body = sections[code].strip().splitlines()

@@ -13,6 +13,7 @@ from ansible_collections.rackspread.ha.plugins.module_utils import host, host_re
 from ansible_collections.rackspread.ha.plugins.module_utils.driver import Driver, Live
 from ansible_collections.rackspread.ha.plugins.module_utils.host_report import NO, YES, Carried, can_reboot, carried
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import File, Instance
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 
 MEMBERS = [{"id": number, "host": f"r{number}h1", "rack": f"rack{number}"} for number in (1, 2, 3)]
 
@@ -79,9 +80,17 @@ def test_a_member_that_is_down_already_has_nothing_to_lose(monkeypatch: pytest.M
     assert can_reboot([thing("etcd", well())])[0] == YES
 
 
+def test_every_service_that_is_built_is_reported() -> None:
+    assert host_report.DRIVERS.keys() == SERVICES.keys(), "a host that carries a member must not say that it may go"
+
+
 def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_path: Path) -> None:
     root = str(tmp_path)
-    for name, data in (("postgres_shard1", "/srv"), ("edge_balancer1_haproxy", None), ("etcd_voter1", "/srv")):
+    placed = (
+        ("postgres_shard1", "/srv"), ("edge_balancer1_haproxy", None), ("etcd_voter1", "/srv"),
+        ("redis_shard12", "/srv"), ("redis_proxy1", None), ("kafka_broker1", "/srv"),
+    )  # fmt: skip
+    for name, data in placed:
         with record.update(root) as known:
             known["groups"][name] = {"member": 2, "members": MEMBERS}
         if name != "etcd_voter1":  # placed here, and not staged yet
@@ -90,7 +99,8 @@ def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_pat
             instance.switch(running=False)
     found = list(carried(root))
     assert [(each.service, each.group) for each in found] == [
-        ("haproxy", "edge_balancer1"), ("postgres", "postgres_shard1"),
+        ("haproxy", "edge_balancer1"), ("postgres", "postgres_shard1"), ("redis_proxy", "redis_proxy1"),
+        ("redis", "redis_shard12"),
     ]  # fmt: skip
     text = host_report.login_message({"host": "r2h1", "rack": "rack2", "forgotten": {"kafka_broker1": {}}}, found)
     assert "r2h1 in rack2 carries" in text

@@ -154,6 +154,14 @@ def test_a_rack_is_added_and_members_move_there(plan: Planner) -> None:
     assert operating.rebalancing(site, standing(site), 0).moves == ()
 
 
+def test_a_move_takes_no_index_from_the_shard_that_the_spec_asks_for_meanwhile(plan: Planner) -> None:
+    more = {**LAB, "postgres": {"shards": 3, "members": 3}}
+    site = built(plan, services=more)
+    asked = operating.retirement(site, standing(site), ["r2h1"])
+    assert any("postgres_shard3 is new" in line for line in asked.lines)
+    assert "postgres_shard3" in plan(more, lock=asked.lock).placement.groups
+
+
 def test_growth_tells_what_is_new_and_moves_nothing(plan: Planner) -> None:
     more = {**LAB, "postgres": {"shards": 3, "members": 3}}
     site = built(plan, services=more)

@@ -724,6 +724,17 @@ def test_who_is_there_takes_what_is_staged_before_another_joins() -> None:
     assert running == [SOFT] * 3
 
 
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_who_lost_its_disk_is_repaired_before_the_others_take_what_is_staged(service: Service) -> None:
+    cluster = formed(service=service)
+    stage(cluster, SOFT)
+    machine = cluster.machines[3]
+    machine.running = machine.wal = machine.marker = None
+    report = cluster.converge()
+    assert not report.refusals
+    assert steps(report)[0] == "repair"
+
+
 def test_moves_of_several_groups_are_made_one_after_another() -> None:
     one, other = Cluster(POSTGRES, name="postgres_shard1"), Cluster(POSTGRES, name="postgres_shard2")
     site = Both(one, other)

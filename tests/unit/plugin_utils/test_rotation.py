@@ -159,6 +159,23 @@ def test_a_change_that_is_killed_anywhere_goes_on(path: Path, last: int, monkeyp
     assert not (path / "next").exists()
 
 
+def test_the_key_of_a_change_that_has_ended_is_never_taken_up_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(folder: Path) -> None:
+        (folder / "ca.crt").unlink()
+        raise Killed
+
+    dict(hosts_of_each_phase(path))
+    monkeypatch.setattr(rotation.shutil, "rmtree", cut_short)
+    with pytest.raises(Killed):
+        rotation.settle(path, "etcd")
+    monkeypatch.undo()
+    ended = (path / "ca.key").read_text()
+    rotation.enter(path, "etcd", "trust")
+    assert (path / "next/ca.key").read_text() != ended
+
+
 def test_no_phase_begins_before_the_one_before_it_is_rolled(path: Path) -> None:
     with pytest.raises(Refusal, match="RS-125"):
         rotation.next_phase(path, missing=["why"])
