@@ -26,7 +26,7 @@ SPEC = live.INVENTORY / "services.rackspread.yml"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[None]:
-    """The site of this lab, built, and taken away at the end; with RACKSPREAD_KEEP_DEMO as the demo, left as it stands."""
+    """The site of this lab, built, and taken away at the end; kept as the demo is, with RACKSPREAD_KEEP_DEMO."""
     if "RACKSPREAD_KEEP_DEMO" in os.environ:
         yield
         return
