@@ -520,6 +520,7 @@ class Load:
             "load_probes": {self.service: {"settings": probe.settings, "files": files_of(probe)}},
             "load_secrets": {self.service: probe.secrets},
             "load_packages": list(probe.packages),
+            "load_certificates": [dict(each) for each in probe.certificates],
         }
 
 
