@@ -21,6 +21,8 @@ from typing import Any
 from . import host, packages, start_guard
 
 MANIFEST = "manifest.json"
+PASSWORD_PHASE = "password_phase"  # noqa: S105  # a file's name
+"""The file among those of an instance that says which change and phase its passwords are of (passwords.py)."""
 EFFECTS = ("form", "reload", "restart")
 """What taking a changed file needs, from the least to the most; `form` is read by a first formation alone."""
 
@@ -140,6 +142,11 @@ class Instance(start_guard.Paths):
         """What the process was started (or last reloaded) with; None where it was not started since the boot."""
         manifest: dict[str, Any] | None = start_guard.load(self.note)
         return manifest
+
+    def taken(self, name: str) -> str | None:
+        """A file of the version that the process was started (or last reloaded) with; None where there is none."""
+        noted = self.noted()
+        return host.read(f"{self.versions}/{noted['version']}/{name}") if noted else None
 
     def need(self, running: bool) -> str:
         """What taking the staged version asks for: `nothing`, `reload` or `restart`; `start` where nothing runs."""

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from . import files, pki
+from . import files, phases, pki
 from .refusals import Refusal
 
 TRUSTED = "trusted.crt"
@@ -45,14 +45,7 @@ def next_phase(path: Path, missing: Sequence[str]) -> str:
 
     Raises Refusal RS-125 where nothing was begun, and the hosts are not as they should be to begin with.
     """
-    phase = pki.phase_of(path)
-    if phase == "settle":
-        return phase
-    if missing:
-        if not phase:
-            raise Refusal("RS-125", f"The CA in {path} is not changed now: {'; '.join(missing)}")
-        return phase
-    return pki.PHASES[pki.PHASES.index(phase) + 1] if phase else "trust"
+    return phases.of_run(pki.phase_of(path), missing, f"The CA in {path} is")
 
 
 def enter(path: Path, service: str, phase: str) -> None:
@@ -78,15 +71,13 @@ def end(path: Path, service: str, missing: Sequence[str]) -> list[str]:
 
     Raises Refusal RS-126 where something is not as the phase wants it, a clause each in `missing`.
     """
-    phase = pki.phase_of(path)
-    if missing and phase != "settle":
-        raise Refusal("RS-126", f"CA of {service}, phase {phase}: {'; '.join(missing)}")
-    told = [f"CA of {service}: changed."]
+    phase, what = pki.phase_of(path), f"CA of {service}"
+    phases.require(phase, missing, what)
+    told = [f"{what}: changed."]
     if phase in ("drop", "settle"):
         settle(path, service)
     else:
-        following = pki.PHASES[pki.PHASES.index(phase) + 1]
-        told = [f"CA of {service}: phase {phase} is rolled out. The next run is for {following}."]
+        told = [f"{what}: phase {phase} is rolled out. The next run is for {phases.after(phase)}."]
     return told + remarks(path, phase)
 
 

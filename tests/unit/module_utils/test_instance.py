@@ -231,6 +231,17 @@ def test_data_that_is_no_longer_this_members_is_not_put_aside(instance: Instance
     assert not Path(instance.data or "").exists()
 
 
+def test_a_file_is_told_as_the_process_has_taken_it(instance: Instance) -> None:
+    assert instance.taken("password_phase") is None
+    for mark in ("1 trust", "1 present"):
+        staged = File("password_phase", f"{mark}\n", effect="reload")
+        instance.stage([File(f"{instance.unit}.service", "[Service]\n"), staged])
+        assert instance.taken("password_phase") != f"{mark}\n", "it is only staged"
+        instance.switch(running=mark != "1 trust")
+        instance.note_start()
+        assert instance.taken("password_phase") == f"{mark}\n"
+
+
 def test_packages_that_are_asked_for_and_not_there_are_told(instance: Instance) -> None:
     instance.stage(files())
     assert instance.packages() == []
