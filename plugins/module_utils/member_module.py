@@ -67,7 +67,7 @@ class Member:
             "staged": staged["version"] if staged else None,
             "asked": unit.running and instance.asked_for(),
             "retired": self._key in (known or {}).get("retired", {}),
-            "passwords": (unit.running and instance.taken(PASSWORD_PHASE) or "").strip(),
+            "passwords": ((unit.running and instance.taken(PASSWORD_PHASE)) or "").strip(),
             "detail": self._detail(unit, found.detail, live.detail if live else ""),
         }
 
