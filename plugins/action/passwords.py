@@ -49,8 +49,8 @@ class ActionModule(ActionBase):
         try:
             known = [service for service in secrets.SECRETS if service in current.site().topology["settings"]]
             if not arguments["change"] or set(arguments["change"]) - set(known):
-                asked = ", ".join(arguments["change"]) or "Nothing"
-                raise Refusal("RS-125", f"{asked} has no passwords here; {', '.join(known)} have some")
+                asked = ", ".join(arguments["change"]) or "no service"
+                raise Refusal("RS-125", f"{asked} was named, and those with passwords here are {', '.join(known)}")
             given = plain(self._templar.template(variables.get(secrets.GIVEN) or {}))
             run = _Run(Remote(self, variables), given, arguments)
             with nullcontext() if check else alone(run.inventory / ".rackspread", self._display.display):
@@ -124,7 +124,11 @@ class _Run:
         """What is not as the present phase of a service's passwords wants it, a clause each."""
         return [
             *standing.ailments(),
-            *(f"{group}: {need}" for group, need in screen.pending(standing).items()),
+            *(
+                f"{group}: {need}"
+                for group, need in screen.pending(standing).items()
+                if group.partition("_")[0] == service  # no others are rolled in this run
+            ),
             *passwords.lacking(standing, service, secrets.change_of(self.inventory, service)),
         ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.action import apply
 from ansible_collections.rackspread.ha.plugins.plugin_utils import files, passwords, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
@@ -183,6 +184,17 @@ def test_clients_outside_are_told_before_the_old_ones_go(site: Path) -> None:
     told = passwords.end(site, "redis", [])
     assert any("redis.next.yml" in line and "drop" in line for line in told)
     assert not any(word in line for line in told for word in (*known(site)[0].values(), *known(site)[1].values()))
+
+
+def test_what_is_staged_says_which_phase_its_passwords_are_of(site: Path) -> None:
+    variables = {"inventory_dir": str(site)}
+    assert apply.ActionModule._mark("redis", variables) == "", "so nothing changes where none was ever changed"
+    passwords.enter(site, "redis", "trust")
+    assert apply.ActionModule._mark("redis_proxy", variables) == "1 trust"
+    assert apply.ActionModule._mark("etcd", variables) == ""
+    change(site)
+    assert apply.ActionModule._mark("redis", variables) == "1 drop", "what ends a change is no change on a host"
+    assert apply.ActionModule._mark("redis", {}) == "", "a role by itself"
 
 
 @pytest.mark.parametrize("content", ["later\n", "1 later\n", "one trust\n", ""])
