@@ -312,12 +312,13 @@ print(json.dumps(found))
 """
 
 
-def redis() -> dict[str, dict[str, Any]]:
+def redis(outside: str = "") -> dict[str, dict[str, Any]]:
     """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes.
 
-    One that does not answer is not there.
+    One that does not answer is not there. Asked from a host outside of this rack, where one is named.
     """
-    for member in (member for those in members("redis_shard").values() for member in those):
+    asking = (member for those in members("redis_shard").values() for member in those if member["rack"] != outside)
+    for member in asking:
         done = lab("console", member["host"], "python3", "-c", ASK_REDIS, check=False)
         if done.returncode == 0:
             found: dict[str, dict[str, Any]] = json.loads(done.stdout)
