@@ -89,12 +89,14 @@ class ActionModule(ActionBase):
         while any(map(seen.missing, given["change"])) and time.monotonic() < deadline:
             time.sleep(PAUSE)
             seen = _Seen(live)
+        under_way = [service for service in given["change"] if pki.phase_of(seen.path(service))]
+        for service in under_way:  # all of them, or none: the next run would begin anew with one that has ended
+            rotation.require(seen.path(service), service, seen.missing(service))
         lines: list[str] = []
-        for service in given["change"]:
+        for service in under_way:
             path = seen.path(service)
-            if pki.phase_of(path):
-                with files.exclusive(path):
-                    lines += rotation.end(path, service, seen.missing(service))
+            with files.exclusive(path):
+                lines += rotation.end(path, service)
         self._display.display("\n".join(["", *lines, ""]))
         return {"changed": bool(lines), "told": lines}
 

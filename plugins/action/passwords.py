@@ -93,9 +93,9 @@ class ActionModule(ActionBase):
             time.sleep(PAUSE)
         if "postgres" in under_way and not missing["postgres"]:
             missing["postgres"] = run.settle_accounts(standing)
-        lines = [
-            line for service in under_way for line in passwords.end(run.inventory, service, missing[service])
-        ]
+        for service in under_way:  # all of them, or none: the next run would begin anew with one that has ended
+            passwords.require(run.inventory, service, missing[service])
+        lines = [line for service in under_way for line in passwords.end(run.inventory, service)]
         self._display.display("\n".join(["", *lines, ""]))
         return {"changed": bool(lines), "told": lines}
 

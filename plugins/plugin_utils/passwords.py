@@ -69,13 +69,14 @@ def enter(inventory: Inventory, service: str, phase: str, given: Given | None = 
         _write(inventory, service, Change(now.number, phase))
 
 
-def end(inventory: Inventory, service: str, missing: Sequence[str]) -> list[str]:
-    """End a run of the present phase: after the last one the change is settled. What is told of it.
+def require(inventory: Inventory, service: str, missing: Sequence[str]) -> None:
+    """Refuse (RS-126) to end a run of the present phase where something is not as it wants it, a clause each."""
+    phases.require(change_of(inventory, service).phase, missing, f"Passwords of {service}")
 
-    Raises Refusal RS-126 where something is not as the phase wants it, a clause each in `missing`.
-    """
+
+def end(inventory: Inventory, service: str) -> list[str]:
+    """End a run of the present phase, which all have taken: after the last one the change is settled. What is told."""
     phase, what = change_of(inventory, service).phase, f"Passwords of {service}"
-    phases.require(phase, missing, what)
     told = [f"{what}: changed."]
     if phase in ("drop", "settle"):
         settle(inventory, service)

@@ -66,13 +66,14 @@ def enter(path: Path, service: str, phase: str) -> None:
         files.write_whole(path / pki.PHASE, f"{phase}\n", 0o644)
 
 
-def end(path: Path, service: str, missing: Sequence[str]) -> list[str]:
-    """End a run of the present phase: after the last one the change is settled. What is told of it.
+def require(path: Path, service: str, missing: Sequence[str]) -> None:
+    """Refuse (RS-126) to end a run of the present phase where something is not as it wants it, a clause each."""
+    phases.require(pki.phase_of(path), missing, f"CA of {service}")
 
-    Raises Refusal RS-126 where something is not as the phase wants it, a clause each in `missing`.
-    """
+
+def end(path: Path, service: str) -> list[str]:
+    """End a run of the present phase, which all have taken: after the last one the change is settled. What is told."""
     phase, what = pki.phase_of(path), f"CA of {service}"
-    phases.require(phase, missing, what)
     told = [f"{what}: changed."]
     if phase in ("drop", "settle"):
         settle(path, service)

@@ -40,7 +40,7 @@ def change(site: Path) -> None:
         phase = passwords.next_phase(site, "redis", [])
         passwords.enter(site, "redis", phase)
         known(site)
-        passwords.end(site, "redis", [])
+        passwords.end(site, "redis")
         if not secrets.change_of(site, "redis").phase:
             return
     raise AssertionError("it does not end")
@@ -151,10 +151,10 @@ def test_the_old_ones_are_not_dropped_before_all_members_present_the_new(site: P
     lacking = passwords.lacking(standing({3: "1 trust"}, "1 present"), "redis", secrets.change_of(site, "redis"))
     assert lacking == ["member 3 on r3h1 of redis_shard1 has not taken the phase present"]
     with pytest.raises(Refusal, match="RS-126: Passwords of redis, phase present: member 3 on r3h1"):
-        passwords.end(site, "redis", lacking)
+        passwords.require(site, "redis", lacking)
     assert passwords.next_phase(site, "redis", lacking) == "present"
     assert secrets.beside(site, "redis") == old, "the old ones are accepted"
-    assert passwords.end(site, "redis", [])[0] == (
+    assert passwords.end(site, "redis")[0] == (
         "Passwords of redis: phase present is rolled out. The next run is for drop."
     )
 
@@ -181,7 +181,7 @@ def test_before_a_change_all_members_are_as_the_last_one_left_them(site: Path) -
 
 def test_clients_outside_are_told_before_the_old_ones_go(site: Path) -> None:
     passwords.enter(site, "redis", "trust")
-    told = passwords.end(site, "redis", [])
+    told = passwords.end(site, "redis")
     assert any("redis.next.yml" in line and "drop" in line for line in told)
     assert not any(word in line for line in told for word in (*known(site)[0].values(), *known(site)[1].values()))
 
