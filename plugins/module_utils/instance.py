@@ -22,7 +22,9 @@ from . import host, packages, start_guard
 
 MANIFEST = "manifest.json"
 PASSWORD_PHASE = "password_phase"  # noqa: S105  # a file's name
-"""The file among those of an instance that says which change and phase its passwords are of (passwords.py)."""
+"""The file among those of an instance that says which change and phase its passwords are of: `2.1 trust`, the first
+phase of the second change (passwords.py).
+"""
 EFFECTS = ("form", "reload", "restart")
 """What taking a changed file needs, from the least to the most; `form` is read by a first formation alone."""
 
@@ -132,6 +134,20 @@ class Instance(start_guard.Paths):
         if self.manifest(self.staged) != self._describe(files, watch or {}, packages or []):
             return True
         return any(host.read(f"{self.staged}/{file.name}") != file.content for file in files)
+
+    def require_no_older(self, files: list[File]) -> None:
+        """Raise Failed where the passwords of these files are of an earlier change, or phase, than the staged ones.
+
+        Such files come from a copy of the site's state that was left behind: others accept those passwords no more.
+        """
+        there = host.read(f"{self.staged}/{PASSWORD_PHASE}") or ""
+        given = next((file.content for file in files if file.name == PASSWORD_PHASE), "")
+        if _place(given) < _place(there):
+            raise host.Failed(
+                f"{self.group} has the passwords of change {there.strip()}, and those at hand are of"
+                f" {given.strip() or 'none'}: this controller's secrets are older than the site's. Fetch its newest"
+                " .rackspread, and run again"
+            )
 
     def manifest(self, version: str) -> dict[str, Any] | None:
         """The manifest of a version, by its link (`staged`, `current`, `previous`); None where there is none."""
@@ -272,3 +288,8 @@ class Instance(start_guard.Paths):
     def volume(self) -> dict[str, str] | None:
         """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""
         return None if self.data is None else start_guard.volume_of(self.data)
+
+
+def _place(mark: str) -> tuple[int, ...]:
+    """Where a change and phase of passwords stands in their order; before all where there is none."""
+    return tuple(int(number) for number in mark.partition(" ")[0].split(".") if number.strip())

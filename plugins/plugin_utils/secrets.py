@@ -71,8 +71,12 @@ class Change:
 
     @property
     def mark(self) -> str:
-        """What members are to run with: the number, and the last phase that changes a host; "" before the first one."""
-        return f"{self.number} {self.phase if self.phase in phases.PHASES[:3] else 'drop'}" if self.number else ""
+        """What members are to run with: the number and the phase, `2.1 trust`; "" before the first change.
+
+        After the last phase that changes a host it stays.
+        """
+        place = min(phases.PHASES.index(self.phase or "drop"), 2)
+        return f"{self.number}.{place + 1} {phases.PHASES[place]}" if self.number else ""
 
 
 def path_for(inventory: str | os.PathLike[str], service: str) -> Path:

@@ -148,7 +148,7 @@ def test_the_old_ones_are_not_dropped_before_all_members_present_the_new(site: P
     old = known(site)[0]
     passwords.enter(site, "redis", "trust")
     passwords.enter(site, "redis", "present")
-    lacking = passwords.lacking(standing({3: "1 trust"}, "1 present"), "redis", secrets.change_of(site, "redis"))
+    lacking = passwords.lacking(standing({3: "1.1 trust"}, "1.2 present"), "redis", secrets.change_of(site, "redis"))
     assert lacking == ["member 3 on r3h1 of redis_shard1 has not taken the phase present"]
     with pytest.raises(Refusal, match="RS-126: Passwords of redis, phase present: member 3 on r3h1"):
         passwords.require(site, "redis", lacking)
@@ -162,19 +162,19 @@ def test_the_old_ones_are_not_dropped_before_all_members_present_the_new(site: P
 def test_a_phase_that_was_only_staged_or_that_nobody_could_see_is_not_rolled_out(site: Path) -> None:
     passwords.enter(site, "redis", "trust")
     now = secrets.change_of(site, "redis")
-    assert passwords.lacking(standing({}, "1 trust"), "redis", now) == []
-    assert passwords.lacking(standing({2: ""}, "1 trust"), "redis", now), "one that no run has staged it for"
-    assert passwords.lacking(standing({}, "1 trust", away=(2,)), "redis", now) == [
+    assert passwords.lacking(standing({}, "1.1 trust"), "redis", now) == []
+    assert passwords.lacking(standing({2: ""}, "1.1 trust"), "redis", now), "one that no run has staged it for"
+    assert passwords.lacking(standing({}, "1.1 trust", away=(2,)), "redis", now) == [
         "member 2 on r2h1 of redis_shard1 has not taken the phase trust"
     ]
-    assert passwords.lacking(standing({}, "2 trust"), "postgres", now) == [], "of other services nothing is asked"
+    assert passwords.lacking(standing({}, "2.1 trust"), "postgres", now) == [], "of other services nothing is asked"
 
 
 def test_before_a_change_all_members_are_as_the_last_one_left_them(site: Path) -> None:
     change(site)
     now = secrets.change_of(site, "redis")
-    assert passwords.lacking(standing({}, "1 drop"), "redis", now) == []
-    assert passwords.lacking(standing({1: ""}, "1 drop"), "redis", now) == [
+    assert passwords.lacking(standing({}, "1.3 drop"), "redis", now) == []
+    assert passwords.lacking(standing({1: ""}, "1.3 drop"), "redis", now) == [
         "member 1 on r1h1 of redis_shard1 has not taken the phase drop"
     ]
 
@@ -190,10 +190,10 @@ def test_what_is_staged_says_which_phase_its_passwords_are_of(site: Path) -> Non
     variables = {"inventory_dir": str(site)}
     assert apply.ActionModule._mark("redis", variables) == "", "so nothing changes where none was ever changed"
     passwords.enter(site, "redis", "trust")
-    assert apply.ActionModule._mark("redis_proxy", variables) == "1 trust"
+    assert apply.ActionModule._mark("redis_proxy", variables) == "1.1 trust"
     assert apply.ActionModule._mark("etcd", variables) == ""
     change(site)
-    assert apply.ActionModule._mark("redis", variables) == "1 drop", "what ends a change is no change on a host"
+    assert apply.ActionModule._mark("redis", variables) == "1.3 drop", "what ends a change is no change on a host"
     assert apply.ActionModule._mark("redis", {}) == "", "a role by itself"
 
 
