@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
-from ansible_collections.rackspread.ha.plugins.plugin_utils import passwords, screen, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import passwords, phases, screen, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
@@ -62,12 +62,13 @@ class ActionModule(ActionBase):
         """Show what will be done, ask, and enter the phases."""
         if arguments["maintenance"]:
             raise Refusal("RS-120", f"The site is in maintenance: {arguments['maintenance']}")
+        present = {service: secrets.change_of(run.inventory, service).phase for service in arguments["change"]}
+        phases.check_together(present)
         lines, entered = [], {}
         standing = run.stand()
         for service in arguments["change"]:
-            now = secrets.change_of(run.inventory, service).phase
             entered[service] = phase = passwords.next_phase(run.inventory, service, run.missing(standing, service))
-            again = " (which an earlier run did not end)" if phase == now else ""
+            again = " (which an earlier run did not end)" if phase == present[service] else ""
             lines.append(f"Passwords of {service}, phase {phase}{again}: {passwords.WORDS[phase]}.")
             lines += [f"  {passwords.ONE[service]}"] if service in passwords.ONE else []
         if check or arguments["confirmed"]:

@@ -10,7 +10,7 @@ changes no host: it is the time in which the new one's files take the place of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .refusals import Refusal
 
@@ -35,6 +35,20 @@ def of_run(phase: str, missing: Sequence[str], what: str) -> str:
     if missing and not phase:
         raise Refusal("RS-125", f"{what} not changed now: {'; '.join(missing)}")
     return phase if missing or phase == "settle" else after(phase)
+
+
+def check_together(present: Mapping[str, str]) -> None:
+    """Refuse (RS-125) a run for several services of which some are changed already and some are not.
+
+    It may be the run that was killed as the last of them were ended: those would begin anew.
+
+    Args:
+        present: by service its phase.
+    """
+    begun, others = ([name for name, phase in present.items() if bool(phase) is wanted] for wanted in (True, False))
+    if begun and others:
+        sentence = f"{', '.join(begun)} is being changed, and {', '.join(others)} is not: name those that are to go on"
+        raise Refusal("RS-125", sentence)
 
 
 def require(phase: str, missing: Sequence[str], what: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.action import apply
-from ansible_collections.rackspread.ha.plugins.plugin_utils import files, passwords, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import files, passwords, phases, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
@@ -61,17 +61,17 @@ def lets_in(server: Words, client: Words) -> bool:
 
 
 def test_members_of_two_phases_that_follow_each_other_let_each_other_in(site: Path) -> None:
-    phases = of_each_phase(site)
-    for one, other in pairwise(phases.values()):
+    seen = of_each_phase(site)
+    for one, other in pairwise(seen.values()):
         assert all(lets_in(server, client) for server, client in product((one, other), repeat=2))
-    assert not lets_in(phases["drop"], phases["trust"]), "so a phase that was not rolled out must not be passed over"
-    assert not lets_in(phases[""], phases["present"])
+    assert not lets_in(seen["drop"], seen["trust"]), "so a phase that was not rolled out must not be passed over"
+    assert not lets_in(seen[""], seen["present"])
 
 
 def test_clients_may_change_at_any_moment_between_the_first_phase_and_the_last(site: Path) -> None:
-    phases = of_each_phase(site)
-    old, new = phases[""], phases["drop"]
-    assert all(lets_in(phases[phase], client) for phase in ("trust", "present") for client in (old, new))
+    seen = of_each_phase(site)
+    old, new = seen[""], seen["drop"]
+    assert all(lets_in(seen[phase], client) for phase in ("trust", "present") for client in (old, new))
 
 
 def test_all_are_new_in_the_end_and_are_kept_from_everybody_else(site: Path) -> None:
@@ -157,6 +157,13 @@ def test_the_old_ones_are_not_dropped_before_all_members_present_the_new(site: P
     assert passwords.end(site, "redis")[0] == (
         "Passwords of redis: phase present is rolled out. The next run is for drop."
     )
+
+
+def test_services_of_which_some_have_ended_do_not_begin_anew_beside_the_others() -> None:
+    phases.check_together({"redis": "", "postgres": ""})
+    phases.check_together({"redis": "drop", "postgres": "present"})
+    with pytest.raises(Refusal, match="RS-125: redis is being changed, and postgres is not"):
+        phases.check_together({"redis": "drop", "postgres": ""})
 
 
 def test_a_phase_that_was_only_staged_or_that_nobody_could_see_is_not_rolled_out(site: Path) -> None:
