@@ -356,7 +356,10 @@ def ailments() -> list[str]:
 
 def redis_ailments() -> list[str]:
     """What keeps Redis from being whole: members that are away or behind, masters half of which are in one rack."""
-    said, shards = redis(), members("redis_shard")
+    shards = members("redis_shard")
+    if not shards:
+        return []
+    said = redis()
     places = {f"{shard}/{member['host']}": member for shard, those in shards.items() for member in those}
     copies = len(places) // len(shards) - 1
     found = [f"{place} does not answer" for place in places.keys() - said.keys()]

@@ -583,7 +583,7 @@ class Convergence:
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
 
     def _step_down(self, name: str, own: Observation) -> None:
-        """Have the leader hand over to the best follower, and wait until the group can spare it as a follower."""
+        """Have the leader hand over, where it can choose to the best follower; wait until it can be spared as a follower."""
         followers = [seen for seen in self.report.observations[name] if seen.state is State.JOINED and not seen.leads]
         if not followers:
             return
@@ -591,11 +591,13 @@ class Convergence:
         target = min(
             followers, key=lambda seen: (seen.member not in in_sync, seen.leaving, not seen.preferred, seen.member)
         )
-        self._say(name, f"{own} hands over to {target}")
-        deed = Deed(name, own.member, "step_down", {"target": target.member})
+        chosen = self._service.names_heir
+        heir = str(target) if chosen else "another member"
+        self._say(name, f"{own} hands over to {heir}")
+        deed = Deed(name, own.member, "step_down", {"target": target.member} if chosen else {})
         [outcome] = self._world.act([deed], self._lock)
         if not outcome.ok:
-            raise Refusal("RS-084", f"{own} of {name} did not hand over to {target}: {outcome.message}", hosts=own.host)
+            raise Refusal("RS-084", f"{own} of {name} did not hand over to {heir}: {outcome.message}", hosts=own.host)
         self._look(self._around(name))
         self._spare(name, own.member)
 

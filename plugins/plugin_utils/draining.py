@@ -101,8 +101,7 @@ def handovers(standing: Standing, host: str, favoured: Collection[str] = ()) -> 
                     seen.member,
                 ),
             )
-            chosen = SERVICES[service].stateful  # who takes an address over is for keepalived to say
-            target, name = (heir.member, heir.host) if chosen else (None, "the other balancer")
+            target, name = (heir.member, heir.host) if SERVICES[service].names_heir else (None, "another member")
             found.append(Handover(service, group, own.member, target, name))
     return sorted(found, key=lambda each: GATES.index(SERVICES[each.service].gate))
 

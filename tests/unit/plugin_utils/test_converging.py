@@ -326,7 +326,8 @@ class Cluster:
         return {"data": "/srv/aside" if cluster else None, "remaining": []}
 
     def _step_down(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
-        self.leader = deed.arguments["target"]
+        heirs = [member for member in self.machines if member != deed.member and self._serves(member)]
+        self.leader = deed.arguments.get("target") or max(heirs)
 
     def _remember(self, deed: Deed, machine: Machine, lock: Lock) -> None:
         assert self._serves(deed.member)

@@ -112,7 +112,7 @@ def test_one_budget_is_that_of_the_whole_site() -> None:
 
 def test_shards_are_handed_over_first_and_the_address_last() -> None:
     assert [(each.service, each.target) for each in handovers(standing(leader=1, holders=(1,)), "r1h1")] == [
-        ("postgres", 2), ("etcd", 2), ("keepalived", None),
+        ("postgres", None), ("etcd", 2), ("keepalived", None),
     ]  # fmt: skip
     assert handovers(standing(leader=2, holders=(2,)), "r1h1") == []
 
@@ -153,7 +153,7 @@ class Model:
         if handover.service == "keepalived":
             self.holder = 3 - self.holder
         else:  # this site's shard and voters are led by one number
-            self.leader = handover.target or 0
+            self.leader = handover.target or handover.member % 3 + 1
         return ""
 
     def system(self, host: str) -> System | None:
