@@ -448,14 +448,14 @@ def results(run: Run) -> list[dict[str, Any]]:
 
 
 class Load:
-    """The probe of Postgres on the client, for as long as something else than a drill happens to the site.
+    """Probes on the client, for as long as something else than a drill happens to the site; one Load at a time.
 
     Args:
-        service: whose probe.
+        services: whose probes; by default Postgres'.
     """
 
-    def __init__(self, service: str = "postgres") -> None:
-        self.service = service
+    def __init__(self, *services: str) -> None:
+        self.services = services or ("postgres",)
         self.result: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Load:
@@ -472,7 +472,10 @@ class Load:
         """Stop, and hold what was acknowledged against what is stored."""
         try:
             if what[0] is None:
-                self.result = self._do("verify")[self.service]["targets"]
+                said = self._do("verify")
+                self.result = {
+                    target: told for service in self.services for target, told in said[service]["targets"].items()
+                }
         finally:
             self._do("drop")
 
@@ -480,14 +483,15 @@ class Load:
         """Wait until every target takes writes and reads, and has done so for a while."""
 
         def served() -> bool:
-            steady = self._do("state")[self.service]["steady"]
-            return bool(steady) and all((each or 0) > seconds for ops in steady.values() for each in ops.values())
+            said = self._do("state")
+            steady = [each for service in self.services for each in said[service]["steady"].values()]
+            return bool(steady) and all((each or 0) > seconds for ops in steady for each in ops.values())
 
-        until(served, "the probe is served", 180)
+        until(served, "the probes are served", 180)
 
     def outage(self, op: str = "write") -> float:
         """The longest time without a success on any target, in seconds; 0 where none was worth naming."""
-        return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"][op]), default=0.0)
+        return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"].get(op, [])), default=0.0)
 
     @property
     def lost(self) -> int:
@@ -501,12 +505,12 @@ class Load:
             given.write_text(json.dumps({**self._given(), "load_operation": operation, "load_answer": str(answer)}))
             run = play("tools/load.yml", "--extra-vars", f"@{given}", seconds=400)
             if run.code:
-                raise RuntimeError(f"{operation} of the probe of {self.service}: {run.output[-3000:]}")
+                raise RuntimeError(f"{operation} of the probes of {', '.join(self.services)}: {run.output[-3000:]}")
             found: dict[str, Any] = json.loads(answer.read_text())
             return found
 
     def _given(self) -> dict[str, Any]:
-        """What a drill would tell this probe. Needs the collection, as an inventory plugin does."""
+        """What a drill would tell these probes. Needs the collection, as an inventory plugin does."""
         sys.path.insert(0, str(ROOT / ".collections"))
         from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.probes import Access, files_of, probes_of
 
@@ -519,11 +523,15 @@ class Load:
             lambda service: trusted(service).read_text(),
             secret,
         )
-        probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
+        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}
+        probes = {service: probes_of(service, topology, access)[0] for service in self.services}
         return {
-            "load_probes": {self.service: {"settings": probe.settings, "files": files_of(probe)}},
-            "load_secrets": {self.service: probe.secrets},
-            "load_packages": list(probe.packages),
+            "load_probes": {
+                service: {"settings": probe.settings, "files": files_of(probe)} for service, probe in probes.items()
+            },
+            "load_secrets": {service: probe.secrets for service, probe in probes.items()},
+            "load_packages": sorted({name for probe in probes.values() for name in probe.packages}),
+            "load_certificates": [dict(each) for probe in probes.values() for each in probe.certificates],
         }
 
 

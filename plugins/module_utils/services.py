@@ -53,7 +53,7 @@ SERVICES: dict[str, Service] = {
     for row in (
         # A majority must be up before any of them is ready: a serial first start would hang.
         Service("etcd", "etcd_voter", gate="quorum", forms="together"),
-        # A clone copies the whole database, from the leader to each replica. Patroni is slower with a named heir than without.
+        # A clone copies the whole database, from the leader to each replica. With a named heir Patroni is slower.
         Service(
             "postgres", "postgres_shard", gate="in_sync", joins="side_by_side", names_heir=False,
             form=180, start=180, join=3600, restart=120, spare=120,

@@ -583,7 +583,7 @@ class Convergence:
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
 
     def _step_down(self, name: str, own: Observation) -> None:
-        """Have the leader hand over, where it can choose to the best follower; wait until it can be spared as a follower."""
+        """Have the leader hand over, to the best follower where it can choose, and wait until it can be spared."""
         followers = [seen for seen in self.report.observations[name] if seen.state is State.JOINED and not seen.leads]
         if not followers:
             return

@@ -26,7 +26,7 @@ SPEC = live.INVENTORY / "services.rackspread.yml"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[None]:
-    """The site of this lab, built, and taken away at the end; with RACKSPREAD_KEEP_DEMO as the demo, left as it stands."""
+    """The site of this lab, built, and taken away at the end; kept as the demo is, with RACKSPREAD_KEEP_DEMO."""
     if "RACKSPREAD_KEEP_DEMO" in os.environ:
         yield
         return
@@ -76,18 +76,11 @@ def settled() -> None:
 
 def under_load(told: Tell, what: str, deed: Callable[[], object], most: float, *services: str) -> None:
     """Do something while clients write; nothing is lost, and nobody is out longer than so many seconds."""
-    loads = [live.Load(service) for service in services or ("postgres",)]
-    for load in loads:
-        load.__enter__()
-    try:
+    with live.Load(*services) as load:
         deed()
-    finally:
-        for load in loads:
-            load.__exit__(None, None, None)
-    for load in loads:
-        told(f"{what}: clients of {load.service} out {load.outage():.2f} s for writes, {load.lost} lost")
-        assert load.lost == 0
-        assert load.outage() < most
+    told(f"{what}: clients of {' and '.join(load.services)} out {load.outage():.2f} s for writes, {load.lost} lost")
+    assert load.lost == 0
+    assert load.outage() < most
 
 
 def killed_twice(playbook: str, points: tuple[str, str], folder: Path, **given: Any) -> None:

@@ -127,7 +127,7 @@ def test_a_leader_whom_nobody_follows_is_started_again(
     postgres, done, said = handing_over
     said[:] = ["follower"]
     monkeypatch.setattr(Postgres, "heir_seconds", 0.05)
-    with pytest.raises(host.Failed, match="nobody took over postgres_shard1 from r1h1 .*it was started again"):
+    with pytest.raises(host.Failed, match="nobody took over postgres_shard1 from r1h1"):
         postgres.step_down(None)
     assert done == ["stop", "start, another says follower"]
 
