@@ -13,7 +13,15 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import certificates, files, pki, rotation, screen, validity
+from ansible_collections.rackspread.ha.plugins.plugin_utils import (
+    certificates,
+    files,
+    phases,
+    pki,
+    rotation,
+    screen,
+    validity,
+)
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
@@ -63,22 +71,24 @@ class ActionModule(ActionBase):
         terms = validity.terms_of(seen.holdings)
         due = validity.urgent(terms, now, timedelta(days=given["renew_days"]))
         lines = [*validity.told(terms, live.authorities(), now), f"{len(due)} certificates are renewed by this run."]
-        phases = {}
+        entered = {}
         if given["change"] and given["maintenance"]:
             raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
+        present = {service: pki.phase_of(seen.path(service)) for service in given["change"]}
+        phases.check_together(present)
         for service in given["change"]:
             path, missing = seen.path(service), seen.missing(service)
-            phases[service] = phase = rotation.next_phase(path, missing)
-            again = " (which an earlier run did not end)" if phase == pki.phase_of(path) else ""
+            entered[service] = phase = rotation.next_phase(path, missing)
+            again = " (which an earlier run did not end)" if phase == present[service] else ""
             lines.append(f"CA of {service}, phase {phase}{again}: {rotation.WORDS[phase]}.")
-        if (due or phases) and not (check or given["confirmed"]):
+        if (due or entered) and not (check or given["confirmed"]):
             ask(self._display, lines)
         else:
             self._display.display("\n".join(["", *lines, ""]))
         if not check:
-            for service, phase in phases.items():
+            for service, phase in entered.items():
                 _enter(seen.path(service), live.inventory, service, phase)
-        return {"changed": bool(due or phases), "plan": lines, "phases": phases, "due": due}
+        return {"changed": bool(due or entered), "plan": lines, "phases": entered, "due": due}
 
     def _end(self, live: LiveSite, given: Mapping[str, Any], check: bool) -> dict[str, Any]:
         """Make sure that the phases are rolled out, settle those that were the last, and say what comes next."""
@@ -89,12 +99,14 @@ class ActionModule(ActionBase):
         while any(map(seen.missing, given["change"])) and time.monotonic() < deadline:
             time.sleep(PAUSE)
             seen = _Seen(live)
+        under_way = [service for service in given["change"] if pki.phase_of(seen.path(service))]
+        for service in under_way:  # all of them, or none: the next run would begin anew with one that has ended
+            rotation.require(seen.path(service), service, seen.missing(service))
         lines: list[str] = []
-        for service in given["change"]:
+        for service in under_way:
             path = seen.path(service)
-            if pki.phase_of(path):
-                with files.exclusive(path):
-                    lines += rotation.end(path, service, seen.missing(service))
+            with files.exclusive(path):
+                lines += rotation.end(path, service)
         self._display.display("\n".join(["", *lines, ""]))
         return {"changed": bool(lines), "told": lines}
 

@@ -109,7 +109,8 @@ class _Hosts:
         if "postgres" in site.topology["settings"]:
             own = action._templar.template(variables.get(secrets.GIVEN) or {})
             rest = secrets.find(Path(site.state).parent, "postgres", "rest", own)
-            access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": {"rest": rest}}
+            known = {"rest": rest, "other_rest": secrets.beside(Path(site.state).parent, "postgres", own).get("rest")}
+            access["postgres"] = {"settings": {"rest_user": given["rest_user"]}, "secrets": known}
         self.live = LiveSite(site, self._remote, access)
         self.lock = site.lock
         self.site_hosts = list(site.hosts)

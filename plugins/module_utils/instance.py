@@ -21,6 +21,10 @@ from typing import Any
 from . import host, packages, start_guard
 
 MANIFEST = "manifest.json"
+PASSWORD_PHASE = "password_phase"  # noqa: S105  # a file's name
+"""The file among those of an instance that says which change and phase its passwords are of: `2.1 trust`, the first
+phase of the second change (passwords.py).
+"""
 EFFECTS = ("form", "reload", "restart")
 """What taking a changed file needs, from the least to the most; `form` is read by a first formation alone."""
 
@@ -131,6 +135,20 @@ class Instance(start_guard.Paths):
             return True
         return any(host.read(f"{self.staged}/{file.name}") != file.content for file in files)
 
+    def require_no_older(self, files: list[File]) -> None:
+        """Raise Failed where the passwords of these files are of an earlier change, or phase, than the staged ones.
+
+        Such files come from a copy of the site's state that was left behind: others accept those passwords no more.
+        """
+        there = host.read(f"{self.staged}/{PASSWORD_PHASE}") or ""
+        given = next((file.content for file in files if file.name == PASSWORD_PHASE), "")
+        if _place(given) < _place(there):
+            raise host.Failed(
+                f"{self.group} has the passwords of change {there.strip()}, and those at hand are of"
+                f" {given.strip() or 'none'}: this controller's secrets are older than the site's. Fetch its newest"
+                " .rackspread, and run again"
+            )
+
     def manifest(self, version: str) -> dict[str, Any] | None:
         """The manifest of a version, by its link (`staged`, `current`, `previous`); None where there is none."""
         manifest: dict[str, Any] | None = start_guard.load(f"{version}/{MANIFEST}")
@@ -140,6 +158,11 @@ class Instance(start_guard.Paths):
         """What the process was started (or last reloaded) with; None where it was not started since the boot."""
         manifest: dict[str, Any] | None = start_guard.load(self.note)
         return manifest
+
+    def taken(self, name: str) -> str | None:
+        """A file of the version that the process was started (or last reloaded) with; None where there is none."""
+        noted = self.noted()
+        return host.read(f"{self.versions}/{noted['version']}/{name}") if noted else None
 
     def need(self, running: bool) -> str:
         """What taking the staged version asks for: `nothing`, `reload` or `restart`; `start` where nothing runs."""
@@ -265,3 +288,8 @@ class Instance(start_guard.Paths):
     def volume(self) -> dict[str, str] | None:
         """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""
         return None if self.data is None else start_guard.volume_of(self.data)
+
+
+def _place(mark: str) -> tuple[int, ...]:
+    """Where a change and phase of passwords stands in their order; before all where there is none."""
+    return tuple(int(number) for number in mark.partition(" ")[0].split(".") if number.strip())

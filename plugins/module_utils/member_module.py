@@ -19,13 +19,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import host, record
 from .driver import EMPTY, HALF_FORMED, LEFTOVERS, Driver
-from .instance import Instance
+from .instance import PASSWORD_PHASE, Instance
 
 OPERATIONS = (
     "look", "form", "join", "start", "activate", "revert", "admit", "expel", "step_down", "settle", "remember",
     "ask", "retire", "forget",
 )
-
 
 class Member:
     """A member on this host, and what may be done to it.
@@ -68,6 +67,7 @@ class Member:
             "staged": staged["version"] if staged else None,
             "asked": unit.running and instance.asked_for(),
             "retired": self._key in (known or {}).get("retired", {}),
+            "passwords": ((unit.running and instance.taken(PASSWORD_PHASE)) or "").strip(),
             "detail": self._detail(unit, found.detail, live.detail if live else ""),
         }
 

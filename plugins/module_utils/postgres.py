@@ -54,8 +54,8 @@ class Postgres(Driver):
     """See Driver.
 
     `settings`: `{bin, initdb: [options], namespace, etcd: [{address, port}], etcd_pki, dynamic: {…}, rest_user,
-    users: {replication, rewind}}`; `secrets`: `{rest, replication, rewind}`. A look needs none of them, but only one
-    that knows `dynamic` tells whether the cluster is settled.
+    users: {replication, rewind}}`; `secrets`: `{rest, replication, rewind}`, and `other_rest` while it is changed. A
+    look needs none of them, but only one that knows `dynamic` tells whether the cluster is settled.
     """
 
     service = "postgres"
@@ -75,7 +75,8 @@ class Postgres(Driver):
         """This member's own Patroni."""
         return patroni.Rest(
             self.member["address"], self.member["ports"]["rest"], self.instance.pki,
-            self.settings.get("rest_user", ""), self.secrets.get("rest", ""),
+            self.settings.get("rest_user", ""),
+            [self.secrets.get("rest", ""), *filter(None, [self.secrets.get("other_rest")])],
         )
 
     @property

@@ -156,6 +156,7 @@ def main() -> None:
             running = state[instance.unit].running
             need = instance.need(running)
             packages = given.get("packages") or []
+            instance.require_no_older(files)
             if instance.staged_differs(files, given["watch"], packages):
                 changed = True
                 diff += difference(instance, files)

@@ -80,7 +80,7 @@ class Observation:
     None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
     another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it
-    was asked for.
+    was asked for; `passwords` is the change and phase of the passwords that it runs with (passwords.py).
     """
 
     member: int
@@ -102,6 +102,7 @@ class Observation:
     leaving: bool = False
     retired: bool = False
     asked: bool = False
+    passwords: str = ""
     state: State = State.UNREACHABLE
 
     @classmethod
@@ -109,7 +110,7 @@ class Observation:
         """Make one of a member (M, as the lock has it) and what the look on its host answered."""
         names = (
             "running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail",
-            "retired", "asked",
+            "retired", "asked", "passwords",
         )  # fmt: skip
         given = {name: answer[name] for name in names if answer.get(name) is not None}
         return cls(

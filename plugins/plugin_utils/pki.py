@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, state
+from .phases import PHASES
 from .refusals import Refusal
 
 with suppress(ImportError):  # ansible-core depends on it; ansible-test imports each file without
@@ -33,8 +34,6 @@ AUTHORITY_LIFE = timedelta(days=3652)
 BACKDATE = timedelta(days=1)
 """So that a host whose clock is behind, or runs in local time taken for UTC, accepts a new certificate at once."""
 
-PHASES = ("trust", "present", "drop", "settle")
-"""Of the replacement of an authority (rotation.py), in their order."""
 PHASE, NEXT, FORMER = "phase", "next", "former"
 """Below an authority's folder: the file that names the phase, and the folders of the new and of the last authority."""
 

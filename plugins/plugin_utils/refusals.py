@@ -319,12 +319,12 @@ REFUSALS: dict[str, Row] = {
         "Look at {host}: `apt-get update`, `apt-get upgrade`, `dpkg --audit`. It was not rebooted. Then run again.",
     ),
     "RS-125": Row(
-        "A CA that can't be changed now",
+        "A CA or passwords that can't be changed now",
         "Bring the site to what is asked for first (site.yml), so that every host and member takes part.",
     ),
     "RS-126": Row(
-        "A phase of a CA's change that is not rolled out",
-        "The phase stays, and nobody is locked out. Bring back what is missing and run certificates.yml again.",
+        "A phase of a change that is not rolled out",
+        "The phase stays, and nobody is locked out. Bring back what is missing and run the same playbook again.",
     ),
     "RS-127": Row("Nothing of that name to forget", "The lock knows {known}; a member is named `<group>/<id>`."),
     "RS-128": Row(

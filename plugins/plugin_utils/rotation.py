@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from . import files, pki
+from . import files, phases, pki
 from .refusals import Refusal
 
 TRUSTED = "trusted.crt"
@@ -45,14 +45,7 @@ def next_phase(path: Path, missing: Sequence[str]) -> str:
 
     Raises Refusal RS-125 where nothing was begun, and the hosts are not as they should be to begin with.
     """
-    phase = pki.phase_of(path)
-    if phase == "settle":
-        return phase
-    if missing:
-        if not phase:
-            raise Refusal("RS-125", f"The CA in {path} is not changed now: {'; '.join(missing)}")
-        return phase
-    return pki.PHASES[pki.PHASES.index(phase) + 1] if phase else "trust"
+    return phases.of_run(pki.phase_of(path), missing, f"The CA in {path} is")
 
 
 def enter(path: Path, service: str, phase: str) -> None:
@@ -73,20 +66,19 @@ def enter(path: Path, service: str, phase: str) -> None:
         files.write_whole(path / pki.PHASE, f"{phase}\n", 0o644)
 
 
-def end(path: Path, service: str, missing: Sequence[str]) -> list[str]:
-    """End a run of the present phase: after the last one the change is settled. What is told of it.
+def require(path: Path, service: str, missing: Sequence[str]) -> None:
+    """Refuse (RS-126) to end a run of the present phase where something is not as it wants it, a clause each."""
+    phases.require(pki.phase_of(path), missing, f"CA of {service}")
 
-    Raises Refusal RS-126 where something is not as the phase wants it, a clause each in `missing`.
-    """
-    phase = pki.phase_of(path)
-    if missing and phase != "settle":
-        raise Refusal("RS-126", f"CA of {service}, phase {phase}: {'; '.join(missing)}")
-    told = [f"CA of {service}: changed."]
+
+def end(path: Path, service: str) -> list[str]:
+    """End a run of the present phase, which all have taken: after the last one the change is settled. What is told."""
+    phase, what = pki.phase_of(path), f"CA of {service}"
+    told = [f"{what}: changed."]
     if phase in ("drop", "settle"):
         settle(path, service)
     else:
-        following = pki.PHASES[pki.PHASES.index(phase) + 1]
-        told = [f"CA of {service}: phase {phase} is rolled out. The next run is for {following}."]
+        told = [f"{what}: phase {phase} is rolled out. The next run is for {phases.after(phase)}."]
     return told + remarks(path, phase)
 
 

@@ -237,6 +237,70 @@ def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Pat
     assert (again.code, again.changed) == (0, {}), again.output[-6000:]
 
 
+# Passwords
+
+
+def knows(service: str, name: str, word: str) -> bool:
+    """Whether members still let somebody in with a password: Redis its users, Patroni who changes something."""
+    (member, *_others) = next(iter(live.members("redis_shard" if service == "redis" else "postgres_shard").values()))
+    if service == "redis":
+        where = f"-h {member['address']} -p {member['ports']['main']}"
+        command = f"redis-cli --user {name} --tls --cacert /etc/rackspread/pki/redis/ca.crt {where} PING"
+        return "PONG" in live.root(member["host"], f"REDISCLI_AUTH={word} {command} 2>&1 || true")
+    url = f"https://{member['address']}:{member['ports']['rest']}/config"
+    status, _text = live.fetch(
+        member["host"], url, "postgres", body={"pause": None}, method="PATCH", login=f"rackspread:{word}"
+    )
+    return status == 200
+
+
+@pytest.mark.long
+def test_passwords_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
+    live.await_whole()
+    services = ["postgres", "redis", "edge"]
+    used = (("redis", "application"), ("redis", "admin"), ("postgres", "rest"))
+    before = {each: live.secret(*each) for each in used}
+    for phase in ("trust", "present", "drop"):
+        with live.Load("postgres", "redis") as load:
+            if phase == "present":
+                for number, point in enumerate(("patroni : Form, join", "redis : Form, join")):
+                    output = tmp_path / str(number)
+                    live.kill_at(point, output, "playbooks/passwords.yml", *options(new_passwords=services))
+            run = play("passwords", new_passwords=services)
+            assert run.code == 0, run.output[-8000:]
+            for service in services:
+                assert f"Passwords of {service}, phase {phase}" in run.output
+            live.await_whole()
+            load.await_served()
+        told(f"passwords, {phase}: {run.seconds:.0f} s, writes out for {load.outage():.2f} s, {load.lost} lost")
+        assert load.lost == 0
+        assert load.outage() <= OUT
+        both = all(knows(*each, word) for each, word in before.items() if each[0] == "redis")
+        assert both == (phase != "drop")
+        secrets = {word for each in used for word in (before[each], live.secret(*each))}
+        assert not [word for word in secrets if word in run.output], "a password was shown"
+    for each, word in before.items():
+        assert live.secret(*each) != word
+        assert knows(*each, live.secret(*each))
+        assert not knows(*each, word)
+    again = live.play("site.yml")
+    assert (again.code, again.changed) == (0, {}), again.output[-6000:]
+    assert live.play("tools/client.yml").code == 0
+
+
+@pytest.mark.long
+def test_passwords_are_not_changed_while_a_member_is_away() -> None:
+    host = live.members("redis_shard")["redis_shard1"][2]["host"]
+    live.root(host, "systemctl stop rackspread-redis-shard1")
+    try:
+        run = play("passwords", new_passwords="redis")
+        assert run.code != 0
+        assert "RS-125" in run.output
+    finally:
+        live.root(host, "systemctl start rackspread-redis-shard1")
+    live.await_whole()
+
+
 # What leaves management
 
 

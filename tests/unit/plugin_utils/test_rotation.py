@@ -192,14 +192,14 @@ def test_no_phase_begins_before_the_one_before_it_is_rolled(path: Path) -> None:
 def test_a_phase_ends_when_it_is_rolled_out_and_says_what_comes_next(path: Path) -> None:
     rotation.enter(path, "etcd", "trust")
     with pytest.raises(Refusal, match="RS-126: CA of etcd, phase trust: r2h1: certificates"):
-        rotation.end(path, "etcd", ["r2h1: certificates"])
-    first, remark = rotation.end(path, "etcd", [])
+        rotation.require(path, "etcd", ["r2h1: certificates"])
+    first, remark = rotation.end(path, "etcd")
     assert first == "CA of etcd: phase trust is rolled out. The next run is for present."
     assert f"{path}/trusted.crt" in remark
     assert pki.phase_of(path) == "trust", "the next run enters the next one"
     rotation.enter(path, "etcd", "present")
     rotation.enter(path, "etcd", "drop")
-    assert rotation.end(path, "etcd", [])[0] == "CA of etcd: changed."
+    assert rotation.end(path, "etcd")[0] == "CA of etcd: changed."
     assert pki.phase_of(path) == ""
 
 
