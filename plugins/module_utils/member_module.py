@@ -26,6 +26,7 @@ OPERATIONS = (
     "ask", "retire", "forget",
 )
 
+
 class Member:
     """A member on this host, and what may be done to it.
 
