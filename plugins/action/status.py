@@ -37,10 +37,10 @@ class ActionModule(ActionBase):
         now = datetime.now(UTC)
         ailments, survived = standing.ailments(), standing.survives(live.topology["racks"])
         displaced, changes = standing.displaced(), [each["text"] for each in live.topology["changes"]]
-        days = validity.shortest([*terms, *authorities], now)
+        days, begun = validity.shortest([*terms, *authorities], now), screen.unfinished(site.lock)
         parts = [
             screen.draw(standing, list(live.topology["racks"])),
-            *(["\n".join(begun)] if (begun := screen.unfinished(site.lock)) else []),
+            *(["\n".join(begun)] if begun else []),
             *([lines("Leaders that are not where they should be (rebalance.yml):", displaced)] if displaced else []),
             *([lines("By the spec a run would also:", changes)] if changes else []),
             "\n".join(validity.told(terms, authorities, now)),
