@@ -491,12 +491,20 @@ class Load:
 
     def outage(self, op: str = "write") -> float:
         """The longest time without a success on any target, in seconds; 0 where none was worth naming."""
-        return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"].get(op, [])), default=0.0)
+        return max((gap["seconds"] for target in self.result for gap in self._gaps(target, op)), default=0.0)
+
+    def worst(self, op: str = "write") -> str:
+        """The target that was longest without a success."""
+        return max(self.result, key=lambda target: max((gap["seconds"] for gap in self._gaps(target, op)), default=0.0))
 
     @property
     def lost(self) -> int:
         """Acknowledged rows that are not there, or twice."""
         return sum(len(each["lost"]) + len(each["duplicated"]) for each in self.result.values())
+
+    def _gaps(self, target: str, op: str) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = self.result[target]["gaps"].get(op, [])
+        return found
 
     def _do(self, operation: str) -> dict[str, Any]:
         """An operation of the module drill_probe on the client."""

@@ -78,7 +78,7 @@ def under_load(told: Tell, what: str, deed: Callable[[], object], most: float, *
     """Do something while clients write; nothing is lost, and nobody is out longer than so many seconds."""
     with live.Load(*services) as load:
         deed()
-    told(f"{what}: clients of {' and '.join(load.services)} out {load.outage():.2f} s for writes, {load.lost} lost")
+    told(f"{what}: clients of {load.worst()} out {load.outage():.2f} s for writes, {load.lost} lost")
     assert load.lost == 0
     assert load.outage() < most
 
