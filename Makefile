@@ -18,8 +18,8 @@ demo: ## boot nine hosts in three racks and run site.yml against them
 test: ## everything that continuous integration runs
 	@tools/suite test
 
-test-long: ## what takes long: first runs killed at six points, all drills' tests, settings that no member can start with
-	@tools/suite killed drills long
+test-long: ## what takes long: first runs killed at six points, all drills' tests, patches, new CAs, moves, settings that break a start
+	@tools/suite killed drills upkeep operate long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@

@@ -13,7 +13,8 @@ SETTINGS is a JSON file (0600, it may hold a password):
     {"targets": {"postgres_shard1": {"write": {…}, "read": {…}}}, "rate": 20, "timeout": 2, "workers": 1, …}
 
 A target has an endpoint for each kind of operation; what an endpoint is the service says. `rate` is operations a second
-and kind, shared by so many `workers`; `timeout` the seconds that one may take.
+and kind, shared by so many `workers`; `timeout` the seconds that one may take. A client that verifies or cleans is also
+told the `last` number that was tried on its target.
 
 OUTPUT has lines {"t", "op", "n", "ok", "error", "took", "target"}: when the answer came (seconds of the monotonic
 clock), `write`, `read` or `knock`, the number written or the highest one read, how it ended, how long it took. The
@@ -216,25 +217,36 @@ def verify(connect: Connect, settings: Settings, output: Path) -> dict[str, Any]
 
     Returns: `clock`, the start by both clocks, and by target what `judge` says.
     """
-    start, *lines = [line for each in output.read_text(encoding="utf-8").splitlines() if (line := parsed(each))]
+    start, *lines = read_log(output)
     result = {}
     for target, endpoints in settings["targets"].items():
         stored = {}
+        own = [line for line in lines if line["target"] == target]
         if "write" in endpoints:
-            client = connect(endpoints["write"], settings, start["run"])
+            client = connect(endpoints["write"], {**settings, "last": last(own)}, start["run"])
             stored = persist(client.stored, 60)
             client.close()
-        result[target] = judge([line for line in lines if line["target"] == target], stored, start["t"])
+        result[target] = judge(own, stored, start["t"])
     return {"clock": {"t": start["t"], "wall": start["wall"]}, "targets": result}
+
+
+def read_log(output: Path) -> list[Line]:
+    """The lines of a log, of which the first tells its start."""
+    return [line for each in output.read_text(encoding="utf-8").splitlines() if (line := parsed(each))]
+
+
+def last(lines: list[Line]) -> int:
+    """The highest number that was tried to be written."""
+    return max((line["n"] for line in lines if line["op"] == "write"), default=0)
 
 
 def clean(connect: Connect, settings: Settings, output: Path) -> None:
     """Take away what the run left in the service."""
-    with output.open(encoding="utf-8") as file:
-        name = json.loads(file.readline())["run"]
-    for endpoints in settings["targets"].values():
+    start, *lines = read_log(output)
+    for target, endpoints in settings["targets"].items():
         if "write" in endpoints:
-            client = connect(endpoints["write"], settings, name)
+            tried = last([line for line in lines if line["target"] == target])
+            client = connect(endpoints["write"], {**settings, "last": tried}, start["run"])
             persist(client.forget, 30)
             client.close()
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab/lab"
-INVENTORY = ROOT / "inventories/lab"
+NAME = os.environ.get("RACKSPREAD_LAB", "demo")
+"""The lab that is meant; tests of what changes a site have one of their own."""
+INVENTORY = ROOT / os.environ.get("RACKSPREAD_INVENTORY", "inventories/lab")
 STATE = INVENTORY / ".rackspread"
-VIP = "198.18.0.100"
+VIP = re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[0]
 USER = DATABASE = "rackspread"
+
+REDIS_CLI = "REDISCLI_AUTH=$(cat .redis/password) redis-cli --user application --tls --cacert .redis/ca.crt"
+"""On the client, what tools/client.yml has made ready."""
 
 Group = dict[str, Any]
 
@@ -43,8 +49,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120, pause: 
 
 
 def lab(*words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """A verb of the lab `demo`. Raises RuntimeError with what it said where it failed."""
-    done = subprocess.run([LAB, *words], capture_output=True, text=True, check=False, input=stdin or "")
+    """A verb of the lab. Raises RuntimeError with what it said where it failed."""
+    done = subprocess.run([LAB, "-l", NAME, *words], capture_output=True, text=True, check=False, input=stdin or "")
     if check and done.returncode:
         raise RuntimeError(f"lab {' '.join(words[:3])}: {done.stdout}{done.stderr}")
     return done
@@ -66,7 +72,7 @@ def memory() -> float:
     from rackspread_lab.cgroup import Cgroup
 
     total = 0
-    for pid in Cgroup("demo").pids():
+    for pid in Cgroup(NAME).pids():
         with contextlib.suppress(OSError):
             found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
             total += int(found[1]) if found else 0
@@ -100,6 +106,30 @@ def play(
 ) -> Run:
     """Run a playbook of the tree (or one by its whole path) to its end."""
     return _run(playbook_command(playbook, *options, inventory=inventory), ansible_environment() | environment, seconds)
+
+
+def kill_at(words: str, output: Path, playbook: str = "site.yml", *options: str) -> None:
+    """Begin a run, and kill it with all its workers once it has said something. Raises AssertionError where it ended.
+
+    Args:
+        words: what it is to have said.
+        output: where what it says goes.
+        playbook: which.
+        options: of the command line.
+    """
+    with output.open("w") as file:
+        run = subprocess.Popen(
+            playbook_command(playbook, *options), cwd=ROOT, env=ansible_environment(),
+            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        until(lambda: words in output.read_text() or run.poll() is not None, f"the run says {words!r}", 900, 0.1)
+        if run.poll() is not None:
+            raise AssertionError(output.read_text()[-6000:])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
 def demo() -> Run:
@@ -206,10 +236,20 @@ def fetch(
 
 
 def secret(service: str, name: str) -> str:
-    """A password of the site. Needs PyYAML."""
+    """A password of the site, as clients have to present it now. Needs PyYAML."""
     import yaml
 
-    return str(yaml.safe_load((STATE / "secrets" / f"{service}.yml").read_text())[name])
+    folder = STATE / "secrets"
+    change = folder / f"{service}.change"
+    presents_new = change.exists() and change.read_text().split()[1:] in (["present"], ["drop"], ["settle"])
+    path = folder / f"{service}{'.next' if presents_new else ''}.yml"
+    return str(yaml.safe_load(path.read_text())[name])
+
+
+def trusted(service: str) -> Path:
+    """The CA file that clients of a service are to have now."""
+    folder = STATE / "pki" / service
+    return next(path for name in ("trusted.crt", "ca.crt") if (path := folder / name).exists())
 
 
 def cluster(member: dict[str, Any]) -> dict[str, Any] | None:
@@ -248,6 +288,44 @@ def etcd_leader() -> str | None:
     return ids.get(leaders.pop()) if len(leaders) == 1 else None
 
 
+ASK_REDIS = """
+import glob, json, sys
+sys.path.insert(0, "/usr/local/lib/rackspread")
+import redis_home
+own = redis_home.Own(json.load(open(sorted(glob.glob(redis_home.CONFIGS))[0])))
+found = {}
+for group in own.shards:
+    for member in group["members"]:
+        try:
+            with own.client(member) as ask:
+                facts = redis_home.fields(ask("INFO", "replication"))
+                state = redis_home.fields(ask("CLUSTER", "INFO"))
+                known = redis_home.nodes(ask("CLUSTER", "NODES"))
+        except redis_home.NoAnswer:
+            continue
+        found[f"{group['name']}/{member['host']}"] = {
+            "role": facts["role"], "copies": facts.get("connected_slaves"), "link": facts.get("master_link_status"),
+            "master": facts.get("master_host"), "state": state["cluster_state"],
+            "nodes": sum(not node.fails for node in known),
+        }
+print(json.dumps(found))
+"""
+
+
+def redis(outside: str = "") -> dict[str, dict[str, Any]]:
+    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes.
+
+    One that does not answer is not there. Asked from a host outside of this rack, where one is named.
+    """
+    asking = (member for those in members("redis_shard").values() for member in those if member["rack"] != outside)
+    for member in asking:
+        done = lab("console", member["host"], "python3", "-c", ASK_REDIS, check=False)
+        if done.returncode == 0:
+            found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+            return found
+    return {}
+
+
 def holders() -> list[str]:
     """The balancers that have the VIP."""
     (those,) = members("edge_balancer").values()
@@ -268,10 +346,32 @@ def ailments() -> list[str]:
         )
         if not well:
             found.append(f"{shard}: {states or 'no answer'}")
+    found += redis_ailments()
     if len(voters()) < 3 or etcd_leader() is None:
         found.append("etcd is not whole")
     if len(holders()) != 1:
         found.append(f"the VIP is on {holders() or 'nobody'}")
+    return found
+
+
+def redis_ailments() -> list[str]:
+    """What keeps Redis from being whole: members that are away or behind, masters half of which are in one rack."""
+    shards = members("redis_shard")
+    if not shards:
+        return []
+    said = redis()
+    places = {f"{shard}/{member['host']}": member for shard, those in shards.items() for member in those}
+    copies = len(places) // len(shards) - 1
+    found = [f"{place} does not answer" for place in places.keys() - said.keys()]
+    for place, each in said.items():
+        leads = each["role"] == "master"
+        if each["state"] != "ok" or each["nodes"] != len(places) or not (
+            int(each["copies"]) == copies if leads else each["link"] == "up"
+        ):  # fmt: skip
+            found.append(f"{place}: {each}")
+    racks = [places[place]["rack"] for place, each in said.items() if each["role"] == "master"]
+    if len(racks) != len(shards) or any(racks.count(rack) > (len(shards) - 1) // 2 for rack in racks):
+        found.append(f"the masters of Redis are in {' '.join(sorted(racks))}")
     return found
 
 
@@ -348,14 +448,14 @@ def results(run: Run) -> list[dict[str, Any]]:
 
 
 class Load:
-    """The probe of Postgres on the client, for as long as something else than a drill happens to the site.
+    """Probes on the client, for as long as something else than a drill happens to the site; one Load at a time.
 
     Args:
-        service: whose probe.
+        services: whose probes; by default Postgres'.
     """
 
-    def __init__(self, service: str = "postgres") -> None:
-        self.service = service
+    def __init__(self, *services: str) -> None:
+        self.services = services or ("postgres",)
         self.result: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Load:
@@ -372,7 +472,10 @@ class Load:
         """Stop, and hold what was acknowledged against what is stored."""
         try:
             if what[0] is None:
-                self.result = self._do("verify")[self.service]["targets"]
+                said = self._do("verify")
+                self.result = {
+                    target: told for service in self.services for target, told in said[service]["targets"].items()
+                }
         finally:
             self._do("drop")
 
@@ -380,19 +483,28 @@ class Load:
         """Wait until every target takes writes and reads, and has done so for a while."""
 
         def served() -> bool:
-            steady = self._do("state")[self.service]["steady"]
-            return bool(steady) and all((each or 0) > seconds for ops in steady.values() for each in ops.values())
+            said = self._do("state")
+            steady = [each for service in self.services for each in said[service]["steady"].values()]
+            return bool(steady) and all((each or 0) > seconds for ops in steady for each in ops.values())
 
-        until(served, "the probe is served", 180)
+        until(served, "the probes are served", 180)
 
     def outage(self, op: str = "write") -> float:
         """The longest time without a success on any target, in seconds; 0 where none was worth naming."""
-        return max((gap["seconds"] for each in self.result.values() for gap in each["gaps"][op]), default=0.0)
+        return max((gap["seconds"] for target in self.result for gap in self._gaps(target, op)), default=0.0)
+
+    def worst(self, op: str = "write") -> str:
+        """The target that was longest without a success."""
+        return max(self.result, key=lambda target: max((gap["seconds"] for gap in self._gaps(target, op)), default=0.0))
 
     @property
     def lost(self) -> int:
         """Acknowledged rows that are not there, or twice."""
         return sum(len(each["lost"]) + len(each["duplicated"]) for each in self.result.values())
+
+    def _gaps(self, target: str, op: str) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = self.result[target]["gaps"].get(op, [])
+        return found
 
     def _do(self, operation: str) -> dict[str, Any]:
         """An operation of the module drill_probe on the client."""
@@ -401,12 +513,12 @@ class Load:
             given.write_text(json.dumps({**self._given(), "load_operation": operation, "load_answer": str(answer)}))
             run = play("tools/load.yml", "--extra-vars", f"@{given}", seconds=400)
             if run.code:
-                raise RuntimeError(f"{operation} of the probe of {self.service}: {run.output[-3000:]}")
+                raise RuntimeError(f"{operation} of the probes of {', '.join(self.services)}: {run.output[-3000:]}")
             found: dict[str, Any] = json.loads(answer.read_text())
             return found
 
     def _given(self) -> dict[str, Any]:
-        """What a drill would tell this probe. Needs the collection, as an inventory plugin does."""
+        """What a drill would tell these probes. Needs the collection, as an inventory plugin does."""
         sys.path.insert(0, str(ROOT / ".collections"))
         from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.probes import Access, files_of, probes_of
 
@@ -416,13 +528,18 @@ class Load:
         }
         access = Access(
             lambda: {"user": USER, "database": DATABASE, "password": secret("postgres", "admin")},
-            lambda service: (STATE / "pki" / service / "ca.crt").read_text(),
+            lambda service: trusted(service).read_text(),
+            secret,
         )
-        probe = probes_of(self.service, {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}, access)[0]
+        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}
+        probes = {service: probes_of(service, topology, access)[0] for service in self.services}
         return {
-            "load_probes": {self.service: {"settings": probe.settings, "files": files_of(probe)}},
-            "load_secrets": {self.service: probe.secrets},
-            "load_packages": list(probe.packages),
+            "load_probes": {
+                service: {"settings": probe.settings, "files": files_of(probe)} for service, probe in probes.items()
+            },
+            "load_secrets": {service: probe.secrets for service, probe in probes.items()},
+            "load_packages": sorted({name for probe in probes.values() for name in probe.packages}),
+            "load_certificates": [dict(each) for probe in probes.values() for each in probe.certificates],
         }
 
 

@@ -18,6 +18,8 @@ USER = "operator"
 """The ordinary user, with sudo, that everybody logs in as."""
 CLIENT = "client"
 DEBIAN = "trixie"
+ARCHIVES = Path(__file__).parent.parent / "archives"
+"""The builders of what Debian does not have."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Definition:
         client: whether the host ``client`` is there, outside the racks.
         layer: Debian packages that are installed already, with nothing of them enabled or started.
         volumes: a file system of its own for each name, on each host, at ``/srv/<name>``.
+        archives: what Debian does not have, by the names of the builders in lab/archives; served at the gateway.
         inventory: the inventory folder whose ``.rackspread`` goes away with the lab; empty for none.
         path: the file that this was read from.
     """
@@ -53,6 +56,7 @@ class Definition:
     client: bool = True
     layer: list[str] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
     inventory: str = ""
     path: str = ""
 
@@ -78,7 +82,7 @@ class Definition:
     def _checked(cls, content: dict[str, Any], path: Path) -> Definition:
         shapes: dict[str, type] = {
             "name": str, "network": str, "racks": dict, "client": bool,
-            "layer": list, "volumes": list, "inventory": str,
+            "layer": list, "volumes": list, "archives": list, "inventory": str,
         }  # fmt: skip
         for key, value in content.items():
             if key not in shapes:
@@ -106,6 +110,10 @@ class Definition:
         for package in content.get("layer", []):
             if not re.fullmatch("[a-z0-9][a-z0-9+.-]*", str(package)):
                 raise UsageError(f"layer names Debian packages; {package!r} can't be one.")
+        known = sorted(builder.name for builder in ARCHIVES.iterdir())
+        for archive in content.get("archives", []):
+            if archive not in known:
+                raise unknown("archive", archive, known)
         if content.get("inventory"):
             content = content | {"inventory": str((path.parent / content["inventory"]).resolve())}
         return cls(**content, path=str(path))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from . import archives, image, machine, network, packages, volumes
 from . import host as hosts
-from . import image, machine, network, packages, volumes
 from .cgroup import Cgroup, drop_own_mount, own_cgroup
 from .definition import Definition, Host
 from .errors import LabError
@@ -89,6 +89,7 @@ def _again(lab: Lab, definition: Definition, say: Say) -> Lab:
     with machine_lock():
         packages.serve(lab)
     packages.open_door(lab)
+    archives.serve(lab)
     off = [host.name for host in lab.definition.hosts.values() if not hosts.running(lab, host)]
     say("is up already" + (f"; off: {', '.join(off)}" if off else ""))
     return lab
@@ -112,6 +113,8 @@ def _build(lab: Lab, say: Say) -> None:
     with machine_lock():
         packages.serve(lab)
     packages.open_door(lab)
+    archives.provide(lab, say)
+    archives.serve(lab)
     lab.image = image.layers(lab, say)
     lab.save()
     hosts.write_ssh_config(lab)

@@ -12,7 +12,10 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 from ansible_collections.rackspread.ha.plugins.module_utils import start_guard
-from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
+from ansible_collections.rackspread.ha.plugins.module_utils.instance import PASSWORD_PHASE, Instance
+from ansible_collections.rackspread.ha.plugins.plugin_utils import state
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
+from ansible_collections.rackspread.ha.plugins.plugin_utils.secrets import change_of
 
 MANAGED = "Written by rackspread.ha: the next run undoes what is changed here."
 GUARD_LINE = "ExecStartPre=+/usr/bin/python3 /usr/local/lib/rackspread/start_guard.py"
@@ -38,6 +41,7 @@ ARGUMENTS = {
     },
     "executables": {"type": "list", "elements": "str", "default": []},
     "watch": {"type": "dict", "default": {}},
+    "packages": {"type": "list", "elements": "str", "default": []},
     "vars": {"type": "dict", "default": {}},
 }
 
@@ -95,11 +99,23 @@ class ActionModule(ActionBase):
             if file.get("secret"):
                 secrets[f"{instance.name}/{file['name']}"] = content
             files.append({**file, "content": "" if file.get("secret") else content})
+        if mark := self._mark(arguments["service"], variables):
+            files.append({"name": PASSWORD_PHASE, "content": f"{mark}\n", "mode": "0644", "effect": "reload"})
         watch = {**arguments["watch"], **dict.fromkeys(arguments["executables"], "restart")}
         return {
             "group": instance.name, "member": member["id"], "unit": instance.unit, "data": instance.data,
-            "watch": watch, "files": files,
+            "watch": watch, "files": files, "packages": [name for name in arguments["packages"] if "=" in name],
         }
+
+    @staticmethod
+    def _mark(service: str, variables: dict[str, Any]) -> str:
+        """Which change and phase the passwords are of that the templates have seen; "" where none was ever changed."""
+        try:
+            return change_of(state.inventory_of(variables), service.partition("_")[0]).mark
+        except Refusal as refusal:
+            if refusal.code == "RS-046":  # a role by itself, with passwords of its own
+                return ""
+            raise AnsibleActionFail(str(refusal)) from refusal
 
     def _text(self, template: str, variables: dict[str, Any]) -> str:
         """The rendered text of a template, found and rendered as ansible.builtin.template does."""

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
 from ansible_collections.rackspread.ha.plugins.plugin_utils import state
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Convergence,
     Deed,
     Group,
     Outcome,
     Report,
+    Wish,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
@@ -30,7 +34,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.plain impo
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Call, Remote
 from ansible_collections.rackspread.ha.plugins.plugin_utils.running import alone
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 ARGUMENTS = {
     "service": {"type": "str", "required": True, "choices": list(SERVICES)},
@@ -48,6 +51,9 @@ ARGUMENTS = {
     "data_root": {"type": "str"},
     "settings": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "restart": {"type": "bool"},
+    "home": {"type": "bool"},
+    "ask": {"type": "bool"},
 }
 
 
@@ -71,10 +77,20 @@ class ActionModule(ActionBase):
             path = locks.path_for(state.inventory_of(variables))
             with nullcontext() if check else alone(path.parent, self._display.display):
                 world = _Hosts(self, variables, given, path)
-                convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check)
+                wish = self._wish(given, variables)
+                convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check, wish)
                 return _result(convergence.run())
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
+
+    def _wish(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Wish:
+        """What is asked for beside what is staged: by the task, or by variables of the run, which no role hands on."""
+
+        def wished(name: str) -> bool:
+            told = self._templar.template(variables.get(f"rackspread_{name}"))
+            return boolean(given[name] if given[name] is not None else told or False)
+
+        return Wish(wished("restart"), wished("home"), wished("ask"))
 
 
 class _Hosts:
@@ -100,23 +116,19 @@ class _Hosts:
 
     def look(self, groups: Sequence[Group]) -> dict[str, list[Observation]]:
         """One call a host, whatever the number of its members."""
-        asked = replace(self._asked, groups=[self._groups[group.name] for group in groups])
+        now = {each.name: {"name": each.name, "index": each.index, "members": list(each.members)} for each in groups}
+        # Deeds go by the same: a member that has left is no part of what the others are told of their group.
+        known = {each["name"]: each for each in self._asked.groups} | now
+        self._asked = replace(self._asked, groups=list(known.values()))
+        asked = replace(self._asked, groups=list(now.values()))
         return {name: seen for (_service, name), seen in look(self._remote.run, [asked], self._lock).items()}
 
     def act(self, deeds: Sequence[Deed], lock: Lock) -> list[Outcome]:
         """All at once, each on its member's host."""
-        calls = []
-        for deed in deeds:
-            group = self._groups[deed.group]
-            member = next(each for each in group["members"] if each["id"] == deed.member)
-            arguments = {
-                **self._asked.described(group, member, lock),
-                **deed.arguments,
-                "operation": deed.operation,
-                "site_id": lock.site_id,
-                "generation": lock.generation,
-            }
-            calls.append(self._asked.call(member["host"], "member", arguments, deed.seconds))
+        calls = [
+            self._asked.act(deed.group, deed.member, deed.operation, lock, deed.arguments, deed.seconds)
+            for deed in deeds
+        ]
         return [
             Outcome(
                 ok=not (answer.failed or answer.unreachable),
@@ -137,13 +149,17 @@ class _Hosts:
         """Ask every host of the site, those of other services too."""
         hosts = {member["host"] for group in self._groups.values() for member in group["members"]}
         with suppress(Refusal):  # groups given by hand, without a spec: they are all that is known
-            hosts |= set(current.site().hosts)
+            hosts |= set(current.site().hosts) - set(self._lock.given_up)
         calls = [Call(host, "ansible.builtin.ping", {}, LOOK_SECONDS) for host in sorted(hosts)]
         return [call.host for call, answer in zip(calls, self._remote.run(calls), strict=True) if answer.unreachable]
 
     def say(self, line: str) -> None:
         """Print a line of its own; what a task returns comes only at its end."""
         self._action._display.display(line)
+
+    def ask(self, lines: Sequence[str]) -> None:
+        """Show what will be done, and wait for a yes."""
+        ask(self._action._display, lines)
 
     def now(self) -> float:
         """Seconds that no change of the clock touches."""

@@ -12,9 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.rackspread.ha.plugins.plugin_utils import pki, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill import drilling
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.aims import RACKS, Aim, Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.drilling import Drill
@@ -93,9 +94,10 @@ class ActionModule(ActionBase):
                 f"{len(drills)} drills, one after another, each when all is whole and {given['settle']:g} s later;"
                 " who leads is asked anew before each."
             )
-        self._display.display("\n".join(["", *lines, ""]))
-        if not (given["confirmed"] or self._task.check_mode):
-            self._ask()
+        if given["confirmed"] or self._task.check_mode:
+            self._display.display("\n".join(["", *lines, ""]))
+        else:
+            ask(self._display, lines, "RS-105")
         return {
             "changed": False,
             "plan": lines,
@@ -104,14 +106,6 @@ class ActionModule(ActionBase):
                 {**each, "name": given["probe_host"]} for probe in probes.values() for each in probe.certificates
             ],
         }
-
-    def _ask(self) -> None:
-        try:
-            answer = self._display.prompt_until("Shall this be done? Type yes: ")
-        except (AnsiblePromptNoninteractive, AnsiblePromptInterrupt) as error:
-            raise Refusal("RS-105", "Nobody is here to say yes.") from error
-        if answer.decode(errors="replace").strip().lower() not in ("y", "yes"):
-            raise Refusal("RS-105", "It was not confirmed.")
 
     def _run(self, world: _Hosts, drills: Sequence[Drill], given: Mapping[str, Any]) -> dict[str, Any]:
         """Do the drills, and go no further after one that could not be done, lost something or left the site broken."""
@@ -189,28 +183,26 @@ class _Hosts:
 
     def probes(self, service: str) -> list[Probe]:
         """The clients that count in a drill of a service."""
-        return probes_of(service, self.live.topology, Access(self._login, self._authority))
+        return probes_of(service, self.live.topology, Access(self._login, self._authority, self._secret))
 
     def _login(self) -> Mapping[str, str]:
-        password = self._given["password"]
-        if not password:
-            own = self._action._templar.template(self._variables.get(secrets.GIVEN) or {})
-            password = secrets.find(self.live.inventory, "postgres", "admin", own)
-        return {**self._given["login"], "password": password}
+        return {**self._given["login"], "password": self._given["password"] or self._secret("postgres", "admin")}
+
+    def _secret(self, service: str, name: str) -> str:
+        own = self._action._templar.template(self._variables.get(secrets.GIVEN) or {})
+        return secrets.find(self.live.inventory, service, name, own)
 
     def _authority(self, service: str) -> str:
         found = pki.load(self.live.inventory, service)
         if found is None:
             path = pki.folder_for(self.live.inventory, service)
             raise Refusal("RS-104", f"The CA of {service}, by which the probe knows the site, is not in {path}.")
-        return found.pem
+        return found.trusted
 
     def start_probes(self, drill: Drill, seconds: float) -> None:
         """Put the programs in place and start them."""
         self._running = self.probes(drill.service)
-        described = {
-            probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running
-        }
+        described = {probe.service: {"settings": probe.settings, "files": files_of(probe)} for probe in self._running}
         hidden = {probe.service: probe.secrets for probe in self._running if probe.secrets}
         self._probe("start", probes=described, secrets=hidden, seconds=seconds)
 

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.plugin_utils.look import with_offset
 
 
 class ActionModule(ActionBase):
@@ -23,7 +24,5 @@ class ActionModule(ActionBase):
         )
         answered = time.time()
         if "info" in result:
-            # The look began after the question and ended before the answer: what is ahead by more is the clock.
-            clock = result["info"]["clock"]
-            result["info"]["clock"] = {"least": clock["ended"] - answered, "most": clock["began"] - asked}
+            result["info"] = with_offset(result["info"], asked, answered)
         return result

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.rackspread.ha.plugins.plugin_utils import moving, screen, validity
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement import current
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
@@ -27,15 +28,38 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
         try:
-            live = LiveSite(current.site(), Remote(self, task_vars or {}))
-            standing = live.stand()
+            site = current.site()
+            live = LiveSite(site, Remote(self, task_vars or {}))
+            standing, authorities = live.stand(), live.authorities()
+            terms = validity.terms_of(live.holdings()[0])
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
+        now = datetime.now(UTC)
         ailments, survived = standing.ailments(), standing.survives(live.topology["racks"])
-        self._display.display(f"\n{told(survived, ailments)}\n")
+        displaced, changes = standing.displaced(), [each["text"] for each in live.topology["changes"]]
+        days, begun = validity.shortest([*terms, *authorities], now), screen.unfinished(site.lock)
+        parts = [
+            screen.draw(standing, list(live.topology["racks"])),
+            *(["\n".join(begun)] if begun else []),
+            *([lines("Leaders that are not where they should be (rebalance.yml):", displaced)] if displaced else []),
+            *([lines("By the spec a run would also:", changes)] if changes else []),
+            "\n".join(validity.told(terms, authorities, now)),
+            told(survived, ailments),
+        ]
+        self._display.display("\n" + "\n\n".join(parts) + "\n")
         return {
             "changed": False,
             "ailments": ailments,
             "racks": {rack: {"survives": not why, "reasons": why} for rack, why in survived.items()},
-            "exposition": exposition(survived, ailments, time.time()),
+            "displaced": displaced,
+            "pending": screen.pending(standing),
+            "moves": [str(move) for move in moving.moves(site.lock)],
+            "given_up": list(site.lock.given_up),
+            "certificate_days": days,
+            "exposition": exposition(survived, ailments, days, now.timestamp()),
         }
+
+
+def lines(title: str, sentences: list[str]) -> str:
+    """Sentences below their title."""
+    return "\n".join([title, *(f"  {sentence}" for sentence in sentences)])

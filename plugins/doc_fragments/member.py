@@ -14,9 +14,11 @@ options:
   operation:
     description:
       - What is done on this host. V(look) tells what is seen, all others act; V(admit) and V(expel) are done on a
-        living member for another one, O(target).
+        living member for another one, O(target). V(ask) notes that a restart is asked for. V(retire) stops for good a
+        member that leaves, or is lost; its data is put aside and kept.
     type: str
-    choices: [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember]
+    choices:
+      [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember, ask, retire, forget]
     default: look
   group:
     description: The group, whole, a dictionary of C(name), C(index), C(members), C(intent) and C(next_id).

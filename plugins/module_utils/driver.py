@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import host
+from . import host, packages, start_guard
 from .instance import Instance
 
 EMPTY = "empty"
@@ -46,6 +48,9 @@ class Live:
         pending_restart: the daemon itself says that a setting waits for a restart.
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
+        paused: somebody has told the cluster's own manager to keep its hands off.
+        lag: how many bytes the own copy is behind the leader's, where the cluster tells.
+        unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
     """
 
@@ -57,7 +62,28 @@ class Live:
     pending_restart: bool = False
     leader_first: bool = False
     unsettled: bool = False
+    paused: bool = False
+    lag: int | None = None
+    unfinished: bool = False
     detail: str = ""
+
+
+CONNECT_SECONDS = 3.0
+
+
+def listens(other: dict[str, Any], port: str) -> Live:
+    """What can be seen from here of a member of a service without data (an M): whether it listens to its like.
+
+    Args:
+        other: the member.
+        port: the name of the port that is open to them.
+    """
+    address, number = other["address"], other["ports"][port]
+    try:
+        socket.create_connection((address, number), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return Live(detail=f"{address}:{number} does not answer: {error}")
+    return Live(role="follower", healthy=True, members=[other["id"]])
 
 
 class Driver:
@@ -74,6 +100,8 @@ class Driver:
     service = ""
     start_seconds = 90.0
     """How long a start or restart may take until the unit is active."""
+    stop_seconds = 180.0
+    """How long a stop may take; Postgres writes a checkpoint."""
 
     def __init__(
         self, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
@@ -94,6 +122,10 @@ class Driver:
     def ask(self) -> Live:
         """What the running daemon says, within a few seconds; never raises for one that is dead."""
         return Live()
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """What another member `other` (an M) says, as far as that can be seen from this host; as `ask` never raises."""
+        return type(self)(self.instance, self.group, other, self.settings, self.secrets).ask()
 
     def last_words(self) -> str:
         """Why the unit did not come up, by what it wrote last."""
@@ -130,6 +162,12 @@ class Driver:
         """Make the daemon read its files again."""
         self._systemctl("reload")
 
+    def leave(self) -> None:
+        """Stop for good: this member's places are taken by others, and nothing must start it again."""
+        unit = f"{self.instance.unit}.service"
+        host.systemctl("disable", unit)
+        host.systemctl("stop", unit, timeout=self.stop_seconds)
+
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""
 
@@ -141,6 +179,8 @@ class Driver:
     def need(self, running: bool, live: Live | None) -> str:
         """What the roll has to do here: as the staged files ask (Instance.need), or as the daemon itself does."""
         need = self.instance.need(running)
+        if need in ("nothing", "reload") and self.instance.packages():
+            return "restart"
         if live and live.pending_restart and need in ("nothing", "reload"):
             return "restart"
         if live and live.unsettled and need == "nothing":
@@ -152,12 +192,16 @@ class Driver:
         running = host.unit(self.instance.unit).running
         need = self.need(running, self.ask() if running else None)
         if need in ("reload", "restart", "start"):
+            self._install(self.instance.packages())
             self._take(self.instance.switch(running), reload=need == "reload")
         if need != "nothing":
             self.settle()
 
     def revert(self) -> None:
-        """Go back to the version that ran before, where an activation went wrong."""
+        """Go back to the version that ran before, and to the packages, where an activation went wrong."""
+        replaced = start_guard.load(self.instance.replaced) or {}
+        if replaced:
+            packages.change([f"{name}={version}" for name, version in replaced.items()])
         self._take(self.instance.revert(), reload=False)
 
     def resume(self) -> None:
@@ -184,6 +228,15 @@ class Driver:
             host.systemctl("daemon-reload")
         if host.unit(self.instance.unit).enabled != "enabled":
             host.systemctl("enable", f"{self.instance.unit}.service")
+
+    def _install(self, wanted: list[str]) -> None:
+        """Bring the packages of the staged version, and note those that there were."""
+        host.remove(self.instance.replaced)
+        if wanted:
+            versions = packages.installed_packages(each.partition("=")[0] for each in wanted)
+            before = {name: known.version for name, known in versions.items()}
+            host.write_atomic(self.instance.replaced, json.dumps(before))
+            packages.change(wanted)
 
     def _take(self, unit_changed: bool, reload: bool) -> None:
         self.enable(unit_changed)

@@ -7,7 +7,8 @@ The daemon is asked over its JSON gateway with the certificate of the service. M
 their peer URL, which belongs to a place; etcd's own member id is another after a repair.
 
 A lost voter is removed and added again as a voter, not as a learner: etcd 3.5.1 to 3.5.19 do not keep a promotion in
-their store (etcd-io/etcd#19557), and with the lost one removed first, the majority is never larger than it was.
+their store (etcd-io/etcd#19557), and with the lost one removed first, the majority is never larger than it was. One
+that moves is added first: of four voters three are a majority, so that each one of them may still be lost.
 """
 
 from __future__ import annotations
@@ -224,10 +225,19 @@ class Etcd(Driver):
             yield from (f"{called}={peer}" for peer in each["peerURLs"])
 
     def expel(self, target: dict[str, Any]) -> None:
-        """Remove a voter whose disk is lost. One that answers has not lost it."""
+        """Remove a voter that leaves, or whose disk is lost. One that answers has not lost it.
+
+        On the host of a lost one another may stand by now, at the same address, under its own name.
+        """
+        own = name(self.group["name"], target)
         try:
-            lost = [each for each in self._client.members(certain=True, seconds=10) if self._place(each) == target]
-            if lost and self._answers(target):
+            lost = [
+                each
+                for each in self._client.members(certain=True, seconds=10)
+                if url(target, "peer") in each["peerURLs"]
+                and (each.get("name") == own or (not each.get("name") and self._place(each) in (target, None)))
+            ]
+            if lost and not target.get("leaving") and self._answers(target):
                 raise host.Failed(f"member {target['id']} on {target['host']} answers: it is not removed")
             for each in lost:
                 self._client.call("/v3/cluster/member/remove", {"ID": each["ID"]}, 10)

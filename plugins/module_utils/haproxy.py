@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from . import vips
-from .driver import Driver, Live
+from .driver import Driver, Live, listens
 from .instance import Instance
 
 ANSWER_SECONDS = 3.0
@@ -39,6 +39,10 @@ class HAProxy(Driver):
             members=[self.member["id"]],
             detail=f"no server is up for {', '.join(down)}" if down else "",
         )
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """The other balancer, as it is seen from here."""
+        return listens(other, "peers")
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Give the virtual addresses away before a restart; a reload keeps every session and needs none of this."""

@@ -155,8 +155,8 @@ class Unit:
 
     @property
     def running(self) -> bool:
-        """Whether its main process is there: serving, or on its way."""
-        return self.pid > 0 and self.active in ("active", "activating", "reloading")
+        """Whether its main process is there (a timer has none): serving, or on its way."""
+        return (self.pid > 0 or self.name.endswith(".timer")) and self.active in ("active", "activating", "reloading")
 
     @property
     def broken(self) -> bool:
@@ -168,16 +168,16 @@ PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID",
 
 
 def units(names: list[str]) -> dict[str, Unit]:
-    """What systemd says of services (names without `.service`), all in one call."""
+    """What systemd says of services (names without `.service`) and timers (`.timer`), all in one call."""
     if not names:
         return {}
-    full = [f"{name}.service" for name in names]
+    full = [name if name.endswith(".timer") else f"{name}.service" for name in names]
     shown = run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", *full]).stdout
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
     return {
         name: Unit(
-            name, said["LoadState"], said["ActiveState"], said["SubState"], said["Result"], int(said["MainPID"]),
-            said["UnitFileState"], said["NeedDaemonReload"] == "yes",
+            name, said["LoadState"], said["ActiveState"], said["SubState"], said["Result"],
+            int(said.get("MainPID", 0)), said["UnitFileState"], said["NeedDaemonReload"] == "yes",
         )
         for name, said in zip(names, blocks, strict=True)
     }

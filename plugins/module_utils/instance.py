@@ -9,16 +9,22 @@ between (after a crash, a power cut) reads what it read before. Nothing here sta
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from . import host, start_guard
+from . import host, packages, start_guard
 
 MANIFEST = "manifest.json"
+PASSWORD_PHASE = "password_phase"  # noqa: S105  # a file's name
+"""The file among those of an instance that says which change and phase its passwords are of: `2.1 trust`, the first
+phase of the second change (passwords.py).
+"""
 EFFECTS = ("form", "reload", "restart")
 """What taking a changed file needs, from the least to the most; `form` is read by a first formation alone."""
 
@@ -83,19 +89,22 @@ class Instance(start_guard.Paths):
 
     # Versions
 
-    def stage(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+    def stage(
+        self, files: list[File], watch: dict[str, str] | None = None, packages: list[str] | None = None,
+    ) -> bool:
         """Put a set of files beside what runs, as the one that the next activation takes.
 
         Args:
             files: all of them, the unit `<unit>.service` among them.
             watch: other files that the process reads (executables, certificates) and the effect of a change of each.
+            packages: `name=version` of the packages that it is to run with; an activation installs them.
 
         Returns: whether it differs from what was staged before.
         """
-        manifest = self._describe(files, watch or {})
+        manifest = self._describe(files, watch or {}, packages or [])
         version = manifest["version"]
         folder = f"{self.versions}/{version}"
-        changed = self.staged_differs(files, watch)
+        changed = self.staged_differs(files, watch, packages)
         if not changed:
             return False
         os.makedirs(self.versions, mode=0o755, exist_ok=True)
@@ -118,11 +127,27 @@ class Instance(start_guard.Paths):
         self.clean()
         return True
 
-    def staged_differs(self, files: list[File], watch: dict[str, str] | None = None) -> bool:
+    def staged_differs(
+        self, files: list[File], watch: dict[str, str] | None = None, packages: list[str] | None = None,
+    ) -> bool:
         """Whether staging these files would change anything."""
-        if self.manifest(self.staged) != self._describe(files, watch or {}):
+        if self.manifest(self.staged) != self._describe(files, watch or {}, packages or []):
             return True
         return any(host.read(f"{self.staged}/{file.name}") != file.content for file in files)
+
+    def require_no_older(self, files: list[File]) -> None:
+        """Raise Failed where the passwords of these files are of an earlier change, or phase, than the staged ones.
+
+        Such files come from a copy of the site's state that was left behind: others accept those passwords no more.
+        """
+        there = host.read(f"{self.staged}/{PASSWORD_PHASE}") or ""
+        given = next((file.content for file in files if file.name == PASSWORD_PHASE), "")
+        if _place(given) < _place(there):
+            raise host.Failed(
+                f"{self.group} has the passwords of change {there.strip()}, and those at hand are of"
+                f" {given.strip() or 'none'}: this controller's secrets are older than the site's. Fetch its newest"
+                " .rackspread, and run again"
+            )
 
     def manifest(self, version: str) -> dict[str, Any] | None:
         """The manifest of a version, by its link (`staged`, `current`, `previous`); None where there is none."""
@@ -134,6 +159,11 @@ class Instance(start_guard.Paths):
         manifest: dict[str, Any] | None = start_guard.load(self.note)
         return manifest
 
+    def taken(self, name: str) -> str | None:
+        """A file of the version that the process was started (or last reloaded) with; None where there is none."""
+        noted = self.noted()
+        return host.read(f"{self.versions}/{noted['version']}/{name}") if noted else None
+
     def need(self, running: bool) -> str:
         """What taking the staged version asks for: `nothing`, `reload` or `restart`; `start` where nothing runs."""
         staged = self.manifest(self.staged)
@@ -142,7 +172,7 @@ class Instance(start_guard.Paths):
         if staged is None:
             return "nothing"
         noted = self.noted()
-        if noted is None:
+        if noted is None or self.asked_for():
             return "restart"
         effects = {"form"}
         before, after = noted["files"], staged["files"]
@@ -156,6 +186,20 @@ class Instance(start_guard.Paths):
             effects.add("restart")  # it was changed by hand
         strongest = max(effects, key=EFFECTS.index)
         return "nothing" if strongest == "form" else strongest
+
+    def ask(self) -> None:
+        """Note that a restart is asked for, whatever is staged."""
+        host.write_atomic(self.asked, f"{time.time_ns()}\n")
+
+    def packages(self) -> list[str]:
+        """The packages, `name=version`, that the staged version is to run with and that are not there."""
+        wanted = (self.manifest(self.staged) or {}).get("packages", [])
+        return packages.missing_packages(wanted, packages.installed_packages(each.partition("=")[0] for each in wanted))
+
+    def asked_for(self) -> bool:
+        """Whether a restart was asked for since the process was started."""
+        wish = start_guard.wish(self)
+        return wish is not None and (self.noted() or {}).get("asked") != wish
 
     def switch(self, running: bool) -> bool:
         """Make the staged version the current one, its unit too. Answers whether systemd must read its units again."""
@@ -194,7 +238,7 @@ class Instance(start_guard.Paths):
         unit = host.read(f"{self.current}/{self.unit}.service")
         return unit is not None and host.write_atomic(self.unit_file, unit)
 
-    def _describe(self, files: list[File], watch: dict[str, str]) -> dict[str, Any]:
+    def _describe(self, files: list[File], watch: dict[str, str], packages: list[str]) -> dict[str, Any]:
         described = {
             file.name: {"digest": file.digest, "effect": file.effect} for file in files if file.effect != "form"
         }
@@ -202,6 +246,8 @@ class Instance(start_guard.Paths):
             "group": self.group, "member": self.member, "unit": self.unit, "data": self.data,
             "files": described, "watch": watch,
         }
+        if packages:
+            facts["packages"] = packages
         return {**facts, "version": host.digest(json.dumps(facts, sort_keys=True))[:12]}
 
     # Data
@@ -221,6 +267,29 @@ class Instance(start_guard.Paths):
         marker = {"site_id": site_id, "group": self.group, "member": self.member, "formation_id": formation_id}
         host.write_atomic(start_guard.marker_of(self.data), json.dumps(marker, indent=2, sort_keys=True) + "\n")
 
+    def put_aside(self) -> str | None:
+        """Move the data of this member, which is this one's by its marker, out of the way of whoever comes next.
+
+        Returns where it lies then; None where there is none. What is a mount point itself stays where it is.
+        """
+        aside = f"{self.data}.retired-{self.member}"
+        if self.data is None or os.path.isdir(aside):
+            return self.data and aside
+        if (self.marker() or {}).get("member") != self.member:
+            return None
+        try:
+            os.rename(self.data, aside)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.EXDEV):
+                raise
+            return self.data
+        return aside
+
     def volume(self) -> dict[str, str] | None:
         """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""
         return None if self.data is None else start_guard.volume_of(self.data)
+
+
+def _place(mark: str) -> tuple[int, ...]:
+    """Where a change and phase of passwords stands in their order; before all where there is none."""
+    return tuple(int(number) for number in mark.partition(" ")[0].split(".") if number.strip())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import host, vips
-from .driver import Driver, Live
+from .driver import Driver, Live, listens
 
 
 class Keepalived(Driver):
@@ -23,6 +23,10 @@ class Keepalived(Driver):
             return Live(detail="it does not run")
         role = "leader" if vips.held(self.settings.get("vips", [])) else "follower"
         return Live(role=role, healthy=True, members=[self.member["id"]])
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """The other balancer, by its HAProxy: whether its keepalived would take an address shows only when it does."""
+        return listens(other, "peers")
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Give the addresses away before it restarts."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import host, record
 from .driver import EMPTY, HALF_FORMED, LEFTOVERS, Driver
-from .instance import Instance
+from .instance import PASSWORD_PHASE, Instance
 
 OPERATIONS = (
     "look", "form", "join", "start", "activate", "revert", "admit", "expel", "step_down", "settle", "remember",
+    "ask", "retire", "forget",
 )
 
 
@@ -48,7 +50,7 @@ class Member:
         instance = self.instance
         unit = host.unit(instance.unit)
         known = record.read(instance.root)
-        part = record.part(known, instance.group)
+        part = self._part(known)
         found = self.find()
         live = self.driver.ask() if unit.running else None
         staged = instance.manifest(instance.staged)
@@ -64,6 +66,9 @@ class Member:
             "volume": self._volume(part),
             "need": self.driver.need(unit.running, live),
             "staged": staged["version"] if staged else None,
+            "asked": unit.running and instance.asked_for(),
+            "retired": self._key in (known or {}).get("retired", {}),
+            "passwords": ((unit.running and instance.taken(PASSWORD_PHASE)) or "").strip(),
             "detail": self._detail(unit, found.detail, live.detail if live else ""),
         }
 
@@ -131,10 +136,68 @@ class Member:
         self._remember_group({"formed": live.cluster_id})
         host.remove(self.instance.first_start)
 
+    def retire(self) -> dict[str, Any]:
+        """Stop this member for good. Its data stays, aside, and the record tells where.
+
+        Answers `{remaining}`: other programs of the same member that this host still has.
+        """
+        own = self.driver.member
+        if not own.get("leaving") and own not in self.group.get("gone", ()):
+            raise host.Failed(f"{self._name} neither leaves nor is lost by the lock: it is not stopped for good")
+        if host.unit(self.instance.unit).load == "loaded" and self._is_own_unit():
+            self.driver.leave()
+        data = self.instance.put_aside()
+        with record.update(self.instance.root) as known:
+            record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
+            part = known["groups"].get(self.instance.group) or {}
+            if part.get("member") == self.instance.member:
+                del known["groups"][self.instance.group]
+            known.setdefault("retired", {}).setdefault(
+                self._key,
+                {"index": self.group["index"], "formed": part.get("formed"), "data": data, "at": int(time.time())},
+            )
+            group = self.group["name"]
+            return {
+                "data": data,
+                "remaining": [
+                    name
+                    for name, part in known["groups"].items()
+                    if part["member"] == self.instance.member and name.startswith(f"{group}_")
+                ],
+            }
+
+    def _is_own_unit(self) -> bool:
+        """Whether the unit of this group here is this member's, and not that of its successor on the same host."""
+        part = record.part(record.read(self.instance.root), self.instance.group)
+        return part is None or part["member"] == self.instance.member
+
+    def _part(self, known: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the record says of this member; of one that was here before it says nothing of this."""
+        part = record.part(known, self.instance.group)
+        return part if part and part["member"] == self.instance.member else None
+
+    @property
+    def _key(self) -> str:
+        """How the record names a member that was retired."""
+        return f"{self.instance.group}/{self.instance.member}"
+
+    def forget(self) -> None:
+        """Take this member out of what the host is managed by, and leave all that is there as it is.
+
+        What the host knew of it is kept aside, so that the start guard goes on guarding it.
+        """
+        own = self.driver.member
+        with record.update(self.instance.root) as known:
+            record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
+            part = known["groups"].pop(self.instance.group, None)
+            if part is not None:
+                known.setdefault("forgotten", {})[self.instance.group] = part
+
     def _claim(self, intent: dict[str, Any] | None) -> None:
         """Record, marker, current version and unit: all that the start guard asks for, before a first start."""
-        unit = host.unit(self.instance.unit)
-        if unit.running:
+        if host.unit(self.instance.unit).running:
+            if self.driver.ask().unfinished:
+                return  # the run that claimed it was cut short
             raise host.Failed(f"{self._name} runs already")
         if self.instance.manifest(self.instance.staged) is None:
             raise host.Failed(f"{self._name} has nothing staged")
@@ -164,6 +227,15 @@ class Member:
         return f"member {self.instance.member} of {self.group['name']}"
 
 
+def _place(group: dict[str, Any], member: int) -> dict[str, Any]:
+    """The M of a member of the group, or of one that is lost."""
+    for each in (*group["members"], *group.get("gone", ())):
+        if each["id"] == member:
+            found: dict[str, Any] = each
+            return found
+    raise host.Failed(f"{group['name']} has no member {member}")
+
+
 def member_of(driver_class: type[Driver], parameters: dict[str, Any], asked: dict[str, Any]) -> Member:
     """The member that a call speaks of.
 
@@ -171,9 +243,7 @@ def member_of(driver_class: type[Driver], parameters: dict[str, Any], asked: dic
     program}`. Raises Failed where the group has no such member.
     """
     group = asked["group"]
-    own = next((each for each in group["members"] if each["id"] == asked["member"]), None)
-    if own is None:
-        raise host.Failed(f"{group['name']} has no member {asked['member']}")
+    own = _place(group, asked["member"])
     name = f"{group['name']}_{asked['program']}" if asked.get("program") else group["name"]
     instance = Instance(name, asked["member"], asked["unit"], asked["data"])
     driver = driver_class(instance, group, own, parameters["settings"], parameters["secrets"])
@@ -224,9 +294,7 @@ def _act(member: Member, operation: str, parameters: dict[str, Any]) -> dict[str
     driver = member.driver
     target = None
     if parameters["target"] is not None:
-        target = next((each for each in driver.group["members"] if each["id"] == parameters["target"]), None)
-        if target is None:
-            raise host.Failed(f"{driver.group['name']} has no member {parameters['target']}")
+        target = _place(driver.group, parameters["target"])
     acts: dict[str, Callable[[], Any]] = {
         "form": lambda: member.form(parameters["intent"]),
         "join": lambda: member.join(parameters["peer"]),
@@ -238,6 +306,9 @@ def _act(member: Member, operation: str, parameters: dict[str, Any]) -> dict[str
         "step_down": lambda: driver.step_down(target),
         "settle": driver.settle,
         "remember": member.remember,
+        "ask": member.instance.ask,
+        "retire": member.retire,
+        "forget": member.forget,
     }
     answer: dict[str, Any] | None = acts[operation]()
     return answer

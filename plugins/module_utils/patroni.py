@@ -10,6 +10,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,9 @@ NEVER_BELOW_PRIMARY = (
 """A standby does not start with less of these than its primary has (PostgreSQL's manual, Hot Standby)."""
 
 
+UNAUTHORIZED = 401
+
+
 class NoAnswer(Exception):
     """Nobody answered, or not as asked; a sentence."""
 
@@ -38,13 +42,14 @@ class Rest:
     Args:
         address, port: where it listens.
         pki: folder of the client's certificate.
-        user, password: asked for, beside the certificate, by what changes something.
+        user: asked for, beside the certificate, by what changes something.
+        passwords: of that user; the second, where there is one, is tried where the first is refused.
     """
 
-    def __init__(self, address: str, port: int, pki: str, user: str = "", password: str = "") -> None:
+    def __init__(self, address: str, port: int, pki: str, user: str = "", passwords: Iterable[str] = ("",)) -> None:
         self.base = f"https://[{address}]:{port}" if ":" in address else f"https://{address}:{port}"
         self.pki = pki
-        self._authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user else None
+        self._authorizations = [base64.b64encode(f"{user}:{word}".encode()).decode() for word in passwords if user]
         self._context: ssl.SSLContext | None = None
 
     def get(self, path: str, timeout: float = 3) -> dict[str, Any]:
@@ -60,6 +65,16 @@ class Rest:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 10) -> tuple[int, str]:
         """Do something: the status and the text of the answer. Raises NoAnswer."""
+        status, said = 0, ""
+        for authorization in self._authorizations or [""]:
+            status, said = self._send(method, path, body, timeout, authorization)
+            if status != UNAUTHORIZED:
+                break
+        return status, said
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float, authorization: str
+    ) -> tuple[int, str]:
         if self._context is None:
             try:
                 self._context = ssl.create_default_context(cafile=f"{self.pki}/ca.crt")
@@ -70,8 +85,8 @@ class Rest:
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
-        if self._authorization:
-            request.add_header("Authorization", f"Basic {self._authorization}")
+        if authorization:
+            request.add_header("Authorization", f"Basic {authorization}")
         handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._context)
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
@@ -121,6 +136,8 @@ class View:
         in_sync: whose copy is surely complete: the leader and those whom /sync lists, or all counted ones where the
             cluster is asynchronous by choice. Nobody while Patroni is paused.
         pending: who waits for a restart.
+        paused: whether somebody paused Patroni for this cluster.
+        lag: by id how many bytes its copy is behind, of those that Patroni knows it of.
         detail: what is wrong with members, in words.
     """
 
@@ -128,6 +145,8 @@ class View:
     counted: list[int] = field(default_factory=list)
     in_sync: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    paused: bool = False
+    lag: dict[int, int] = field(default_factory=dict)
     detail: str = ""
 
 
@@ -143,7 +162,11 @@ def view(answer: dict[str, Any], members: list[dict[str, Any]], synchronous: boo
     known = [(ids[each["name"]], each) for each in answer.get("members", []) if each["name"] in ids]
     paused = bool(answer.get("pause"))
     leader = next((each for _own, each in known if each["role"] == "leader" and each["state"] == "running"), None)
-    result = View(pending=[own for own, each in known if each.get("pending_restart")])
+    result = View(
+        pending=[own for own, each in known if each.get("pending_restart")],
+        paused=paused,
+        lag={own: each["lag"] for own, each in known if isinstance(each.get("lag"), int)},
+    )
     result.leader = ids[leader["name"]] if leader else None
     wrong = ["Patroni is paused (patronictl resume ends that)"] if paused else []
     if leader is None:

@@ -54,14 +54,16 @@ class Postgres(Driver):
     """See Driver.
 
     `settings`: `{bin, initdb: [options], namespace, etcd: [{address, port}], etcd_pki, dynamic: {…}, rest_user,
-    users: {replication, rewind}}`; `secrets`: `{rest, replication, rewind}`. A look needs none of them, but only one
-    that knows `dynamic` tells whether the cluster is settled.
+    users: {replication, rewind}}`; `secrets`: `{rest, replication, rewind}`, and `other_rest` while it is changed. A
+    look needs none of them, but only one that knows `dynamic` tells whether the cluster is settled.
     """
 
     service = "postgres"
     poll_seconds = 1.0
     reload_seconds = 20.0
     """How long Patroni may take to look at its files: its loop_wait, and a second for Postgres."""
+    heir_seconds = 30.0
+    """How long the others may take to elect a leader once this one is gone in peace."""
 
     @property
     def pgdata(self) -> str:
@@ -73,7 +75,8 @@ class Postgres(Driver):
         """This member's own Patroni."""
         return patroni.Rest(
             self.member["address"], self.member["ports"]["rest"], self.instance.pki,
-            self.settings.get("rest_user", ""), self.secrets.get("rest", ""),
+            self.settings.get("rest_user", ""),
+            [self.secrets.get("rest", ""), *filter(None, [self.secrets.get("other_rest")])],
         )
 
     @property
@@ -127,6 +130,8 @@ class Postgres(Driver):
             pending_restart=bool(own.get("pending_restart")),
             leader_first=seen.leader == me and patroni.lowered(own.get("pending_restart_reason") or {}),
             unsettled=bool(self._wanted(config)),
+            paused=seen.paused,
+            lag=seen.lag.get(me),
             detail="; ".join(filter(None, ("" if running else f"Postgres is {own.get('state')}", seen.detail))),
         )
 
@@ -215,7 +220,12 @@ class Postgres(Driver):
         return self.instance.path(f"run/rackspread/{self.instance.name}.restarted")
 
     def step_down(self, target: dict[str, Any] | None) -> None:
-        """A switchover, unless a parameter is lowered: that the leader must meet first, and as the leader."""
+        """Have another member lead, unless a parameter is lowered: that the leader must meet first, and as the leader.
+
+        With a target by a switchover. Without one this member is stopped until somebody else leads, and writes are out
+        for a second less: in a switchover all but the named heir wait two seconds before they follow it (Patroni 4.0,
+        ha.py, process_unhealthy_cluster), and the heir alone can't acknowledge a commit.
+        """
         me = self.member["id"]
         live = self.ask()
         if live.role != "leader" or live.leader_first:
@@ -224,12 +234,30 @@ class Postgres(Driver):
         candidates = [each for each in others if target is None or each["id"] == target["id"]]
         if not candidates:
             raise host.Failed(f"{self.member['host']} can't hand over {self.group['name']}: nobody else is in sync")
-        candidate = candidates[0]["host"]
-        order = {"leader": self.member["host"], "candidate": candidate}
+        if target is None:
+            self._stop_until_another_leads(candidates)
+        else:
+            self._switch_over(target["host"])
+        self._await_postgres()
+
+    def _switch_over(self, heir: str) -> None:
+        order = {"leader": self.member["host"], "candidate": heir}
         status, said = self._call("POST", "/switchover", order, timeout=90)
         if status != 200:
-            raise host.Failed(f"{self.member['host']} could not hand over {self.group['name']} to {candidate}: {said}")
-        self._await_postgres()
+            raise host.Failed(f"{self.member['host']} could not hand over {self.group['name']} to {heir}: {said}")
+
+    def _stop_until_another_leads(self, heirs: list[dict[str, Any]]) -> None:
+        """Started before somebody else leads, Patroni would come in between the others' election, and win it."""
+        host.systemctl("stop", f"{self.instance.unit}.service", timeout=self.stop_seconds)
+        try:
+            deadline = time.monotonic() + self.heir_seconds
+            while not any(self.overlook(heir).role == "leader" for heir in heirs):
+                if time.monotonic() > deadline:
+                    who = f"{self.group['name']} from {self.member['host']}"
+                    raise host.Failed(f"nobody took over {who} within {self.heir_seconds:g} s; it was started again")
+                time.sleep(self.poll_seconds / 5)
+        finally:
+            super().start()
 
     def settle(self) -> None:
         """Give the cluster the configuration that is asked for, and remember there how to take it back."""

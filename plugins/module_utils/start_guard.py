@@ -45,9 +45,11 @@ class Paths:
         self.staged = f"{self.folder}/staged"
         self.current = f"{self.folder}/current"
         self.previous = f"{self.folder}/previous"
+        self.asked = f"{self.folder}/restart_asked"
         self.note = self.path(f"run/rackspread/{name}.json")
         self.first_start = self.path(f"run/rackspread/{name}.first_start.env")
         self.lock = self.path(f"run/rackspread/{name}.lock")
+        self.replaced = self.path(f"run/rackspread/{name}.replaced.json")
 
     def path(self, absolute: str) -> str:
         """A path of the host, under this root."""
@@ -116,12 +118,21 @@ def seen(watch: dict[str, str]) -> dict[str, list[int] | None]:
     return result
 
 
+def wish(paths: Paths) -> str | None:
+    """The last restart that an operator asked for, whatever is staged; None where none ever was."""
+    try:
+        with open(paths.asked, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
 def note(paths: Paths, manifest: dict[str, Any]) -> None:
     """Write down what the process is started (or was just reloaded) with."""
     folder = os.path.dirname(paths.note)
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103  # a unit has a umask of its own
-    text = json.dumps({**manifest, "seen": seen(manifest["watch"])})
+    text = json.dumps({**manifest, "seen": seen(manifest["watch"]), "asked": wish(paths)})
     aside = f"{paths.note}.new"
     with open(aside, "w", encoding="utf-8") as file:
         file.write(text)
@@ -138,7 +149,8 @@ def refusal(manifest: dict[str, Any], record: dict[str, Any] | None) -> str | No
     data, group, member = manifest["data"], manifest["group"], manifest["member"]
     if data is None:
         return None
-    part = ((record or {}).get("groups") or {}).get(group)
+    known = {**((record or {}).get("forgotten") or {}), **((record or {}).get("groups") or {})}
+    part = known.get(group)  # who is forgotten by runs is guarded all the same
     if record is None or part is None or part["member"] != member:
         return f"this host's record knows no member {member} of {group}; a playbook's run starts what may be started"
     volume = part.get("volume")

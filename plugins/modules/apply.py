@@ -86,6 +86,14 @@ options:
     description: Other files that the process reads, as certificates, each with V(reload) or V(restart).
     type: dict
     default: {}
+  packages:
+    description:
+      - The packages that the instances are to run with, C(name) or C(name=version). A version that is not there is
+        installed as the member is rolled, behind the gate, and the former one is put back where it does not come up.
+        What names no version is left as it is.
+    type: list
+    elements: str
+    default: []
   vars:
     description: More variables for the templates.
     type: dict

@@ -23,9 +23,11 @@ description:
   - A group is formed only where all members were seen empty and neither the lock nor any host's record says that it was
     ever formed. Before the first act the lock is written.
   - A run that was killed leaves nothing to clean. The next one goes on from what it finds.
+  - Moves of members that the lock intends (M(rackspread.ha.moves)) are made one after another. Another member joins and
+    is whole before the one that leaves is stopped; the data of that one stays on its host, aside.
 options:
   service:
-    description: The service. Its rows in C(plugin_utils/services.py) say how it forms and what may be spared.
+    description: The service. Its rows in C(module_utils/services.py) say how it forms and what may be spared.
     type: str
     choices: [etcd, postgres, haproxy, keepalived]
     required: true
@@ -64,6 +66,22 @@ options:
     description: The same for what must not be seen.
     type: dict
     default: {}
+  restart:
+    description:
+      - Whether every member is restarted once, though nothing that is staged asks for it. What an earlier run was asked
+        for and did not end is ended, and nobody is restarted twice. By default what the variable C(rackspread_restart)
+        says, or not.
+    type: bool
+  home:
+    description: >-
+      Whether leaders hand over, at the end, to the members that the placement prefers. By default what the variable
+      C(rackspread_home) says, or not.
+    type: bool
+  ask:
+    description: >-
+      Whether what will be rolled is shown before, and is to be confirmed by who sits there. By default what the
+      variable C(rackspread_ask) says, or not.
+    type: bool
 attributes:
   check_mode:
     support: full

@@ -17,16 +17,15 @@ options:
   hosts:
     description:
       - Names and their addresses for C(/etc/hosts), in a marked block at its head. Lines outside the block are left
-        alone. An empty dictionary removes the block.
+        alone. An empty dictionary removes the block; without the option it stays as it is.
     type: dict
-    default: {}
   sysctl:
     description:
       - Kernel settings by key. They are written to C(/etc/sysctl.d/60-rackspread.conf), and those whose live value
-        differs are applied. A key that is taken out later keeps its live value until the next boot.
+        differs are applied. A key that is taken out later keeps its live value until the next boot. Without the option
+        the file stays as it is.
       - Keys of IPv6 are left out where the host has none. Any other key that the kernel lacks is refused.
     type: dict
-    default: {}
   files:
     description:
       - Files of root's, mode C(0644), by path. A file without content is removed.
@@ -34,9 +33,16 @@ options:
     default: {}
   services:
     description:
-      - Services that are enabled and run, by name, each with those paths of O(files) whose change restarts it.
+      - Services, or timers by their whole name, that are enabled and run, each with those paths of O(files) whose
+        change restarts it.
     type: dict
     default: {}
+  programs:
+    description:
+      - Whether the host gets C(rackspread-can-reboot), which answers by exit code and a sentence whether the groups
+        of its members can spare it, and a login message that lists these members.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -66,11 +72,14 @@ applied:
   sample: {net.ipv4.tcp_retries2: "15"}
 """
 
+import inspect
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.rackspread.ha.plugins.module_utils import host_report
 from ansible_collections.rackspread.ha.plugins.module_utils.host import (
     Failed,
     read,
@@ -83,6 +92,22 @@ from ansible_collections.rackspread.ha.plugins.module_utils.host import (
 HOSTS = "/etc/hosts"
 SYSCTL = "/etc/sysctl.d/60-rackspread.conf"
 KERNEL = "/proc/sys"
+PROGRAMS = "/usr/local/lib/rackspread/programs"
+"""The package of what host_report is made of."""
+LAUNCHERS = {
+    "/usr/local/sbin/rackspread-can-reboot": "can-reboot",
+    "/etc/update-motd.d/60-rackspread": "members",
+}
+LAUNCHER = """\
+#!/usr/bin/python3 -I
+# Written by rackspread.ha, changes are lost.
+import sys
+
+sys.path.insert(0, "{folder}")
+from programs.host_report import main
+
+raise SystemExit(main("{question}"))
+"""
 BEGIN = "# rackspread: the hosts of the site, do not edit\n"
 END = "# rackspread: end\n"
 
@@ -139,6 +164,20 @@ def apply_setting(key: str, value: str) -> None:
         raise Failed(f"{key} can't be set to {value}: {error.strerror}") from error
 
 
+def program_files() -> dict[str, str]:
+    """By path what the programs of the host are made of: the very modules that this one imports."""
+    package = host_report.__name__.rpartition(".")[0]
+    modules = {
+        name.removeprefix(f"{package}."): module
+        for name, module in list(sys.modules.items())
+        if name.startswith(f"{package}.")
+    }
+    files = {f"{PROGRAMS}/{name}.py": inspect.getsource(module) for name, module in modules.items()}
+    folder = os.path.dirname(PROGRAMS)
+    launchers = {path: LAUNCHER.format(folder=folder, question=word) for path, word in LAUNCHERS.items()}
+    return {f"{PROGRAMS}/__init__.py": '"""Written by rackspread.ha."""\n', **files, **launchers}
+
+
 def lines(values: Mapping[str, str]) -> str:
     """A line a value, as sysctl.conf and diffs have them."""
     return "".join(f"{key} = {value}\n" for key, value in values.items())
@@ -146,12 +185,14 @@ def lines(values: Mapping[str, str]) -> str:
 
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the host to what the parameters ask for. The module's answer."""
-    settings = known_settings(params["sysctl"])
-    wanted: dict[str, str] = {
-        HOSTS: hosts_file(read(HOSTS) or "", params["hosts"]),
-        SYSCTL: lines(settings),
-        **{path: content or "" for path, content in params["files"].items()},
-    }
+    settings = known_settings(params["sysctl"] or {})
+    wanted = {path: content or "" for path, content in params["files"].items()}
+    if params["hosts"] is not None:
+        wanted[HOSTS] = hosts_file(read(HOSTS) or "", params["hosts"])
+    if params["sysctl"] is not None:
+        wanted[SYSCTL] = lines(settings)
+    if params["programs"]:
+        wanted.update(program_files())
     before = {path: read(path) or "" for path in wanted}
     differing = {path: content for path, content in wanted.items() if content != before[path]}
     live = {key: kernel_value(key) or "" for key in settings}
@@ -163,7 +204,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if not check_mode:
         for path, content in differing.items():
             if content:
-                write_atomic(path, content)
+                write_atomic(path, content, mode=0o755 if path in LAUNCHERS else 0o644)
             else:
                 remove(path)
         for key in applied:
@@ -191,7 +232,13 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 def main() -> None:
     """Compare, and change what differs."""
     module = AnsibleModule(
-        argument_spec={name: {"type": "dict", "default": {}} for name in ("hosts", "sysctl", "files", "services")},
+        argument_spec={
+            "hosts": {"type": "dict"},
+            "sysctl": {"type": "dict"},
+            "files": {"type": "dict", "default": {}},
+            "services": {"type": "dict", "default": {}},
+            "programs": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     try:

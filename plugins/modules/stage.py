@@ -18,8 +18,8 @@ description:
 options:
   instances:
     description:
-      - The instances of this host, each a dictionary of C(group), C(member), C(unit), C(data) (or null), C(watch)
-        and C(files).
+      - The instances of this host, each a dictionary of C(group), C(member), C(unit), C(data) (or null), C(watch),
+        C(packages) and C(files).
       - Each file is a dictionary of C(name), C(content), C(mode), C(owner), C(group), C(secret), C(effect) and
         C(validate). The content of
         a secret one stands in O(secrets).
@@ -155,12 +155,14 @@ def main() -> None:
             files = [file_of(instance.group, file, module.params["secrets"]) for file in given["files"]]
             running = state[instance.unit].running
             need = instance.need(running)
-            if instance.staged_differs(files, given["watch"]):
+            packages = given.get("packages") or []
+            instance.require_no_older(files)
+            if instance.staged_differs(files, given["watch"], packages):
                 changed = True
                 diff += difference(instance, files)
                 validate(module, instance, files)
                 if not module.check_mode:
-                    instance.stage(files, given["watch"])
+                    instance.stage(files, given["watch"], packages)
                     need = instance.need(running)
             answer.append({
                 "group": instance.group, "member": instance.member, "unit": instance.unit, "data": instance.data,

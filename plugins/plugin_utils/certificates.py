@@ -48,6 +48,19 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """What a host was seen to hold for an entry."""
+
+    host: str
+    entry: Entry
+    held: Held
+
+    def fits(self, authority: Authority) -> bool:
+        """Whether it trusts what it has to trust, and shows a certificate of this authority."""
+        return (self.held.ca or "").strip() == authority.trusted.strip() and authority.issued(self.held.certificate)
+
+
+@dataclass(frozen=True, slots=True)
 class Remedy:
     """What a host is to write for an entry.
 
@@ -88,7 +101,8 @@ class Use:
 USES: dict[str, Use] = {
     "etcd": Use("etcd"),
     "postgres": Use("postgres", {"patroni/etcd": "etcd"}, published=True),
-    "edge": Use("haproxy", {"edge/postgres": "postgres"}, published=True),
+    "redis": Use("redis", published=True),
+    "edge": Use("haproxy", {"edge/postgres": "postgres", "edge/redis": "redis"}, published=True),
 }
 """The services that have certificates. Each has an authority, and its members are clients of each other."""
 
@@ -181,12 +195,15 @@ def remedy(
     """
     if authority is None:
         return Remedy(entry, "there is none", held.certificate)
-    if held.ca is not None and held.ca.strip() != authority.pem.strip():
+    if held.ca is not None and not authority.knows(held.ca):
         path = entry.folder / "ca.crt"
         sentence = f"{path} on {host} is not the CA of {entry.service} in {authority.path}."
         raise Refusal("RS-041", sentence, service=entry.service, host=host, path=path)
     reason = authority.fault(held.certificate, held.public_key, entry.identity, left)
-    ca = authority.pem if held.ca is None else None
+    ca = authority.trusted if held.ca is None or held.ca.strip() != authority.trusted.strip() else None
+    if ca and held.ca is not None and not reason:
+        # Patroni looks at its CA file again only where its certificate has another serial number (patroni.api).
+        reason = "what it is shown beside changes"
     if not reason and not ca:
         return None
     issued = authority.issue(held.public_key, entry.identity, life) if reason and held.public_key else None

@@ -10,10 +10,14 @@ What is remembered between two steps is only how long to wait: what a killed run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
+from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Action,
     Decision,
@@ -21,15 +25,13 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Observation,
     State,
     classified,
-    decide,
     intents,
     was_formed,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import may_restart, roll_order
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
+from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import step
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
 
 PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Seconds between two looks at what is on its way; the last one goes on."""
@@ -95,6 +97,9 @@ class World(Protocol):
     def say(self, line: str) -> None:
         """Tell the operator."""
 
+    def ask(self, lines: Sequence[str]) -> None:
+        """Show what will be done, and have it confirmed. Raises Refusal where it is not."""
+
     def now(self) -> float:
         """Seconds of a clock that only goes forward."""
 
@@ -119,6 +124,21 @@ class Report:
     observations: dict[str, list[Observation]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an operator asks of a run beside what is staged.
+
+    Args:
+        restart: every member is restarted once, though nothing asks for it.
+        home: leaders go back to the members that the placement prefers.
+        ask: what will be rolled is shown before, and is to be confirmed.
+    """
+
+    restart: bool = False
+    home: bool = False
+    ask: bool = False
+
+
 @dataclass(slots=True)
 class _Course:
     """What one formation remembers between two looks: what it tried, and until when it waits for that."""
@@ -137,24 +157,39 @@ class Convergence:
         lock: the site's, as it is in its file.
         world: hosts, file and clock.
         check: only look, and tell what would be done.
+        wish: what is asked for beside.
     """
 
     def __init__(
-        self, service: Service, groups: Sequence[Group], lock: Lock, world: World, check: bool = False
+        self,
+        service: Service,
+        groups: Sequence[Group],
+        lock: Lock,
+        world: World,
+        check: bool = False,
+        wish: Wish | None = None,
     ) -> None:
         self._service = service
-        self._groups = {group.name: group for group in groups}
+        self._groups = {group.name: _present(group, lock) for group in groups}
         self._lock = lock
         self._world = world
         self._check = check
+        self._wish = wish or Wish()
         self._stopped: set[str] = set()
+        self._retired: dict[str, list[int]] = {}
+        self._expelled: set[tuple[str, int]] = set()
+        self._decisions: dict[str, Decision] = {}
         self.report = Report()
 
     def run(self) -> Report:
-        """Form what is to be formed, then roll what wants it."""
+        """Form what is to be formed and make the moves, then roll what wants it."""
         self._form()
         try:
-            self._roll()
+            if self._announce():
+                self._roll()
+            self._bring_home()
+            if self._wish.home:
+                self._go_home()
         except Refusal as refusal:
             self.report.refusals.append(refusal)
         return self.report
@@ -162,10 +197,17 @@ class Convergence:
     # Formation
 
     def _form(self) -> None:
-        """One round a look: every group that is not settled yet makes its next step, all groups side by side."""
-        courses = {name: _Course() for name in self._groups}
-        while courses:
+        """One round a look: every group that is not settled yet makes its next step, all groups side by side.
+
+        But one move at a time: a group with a member that leaves begins when the one before it is settled.
+        """
+        moving = [] if self._check else [name for name in self._groups if self._leavers(name)]
+        courses = {name: _Course() for name in self._groups if name not in moving}
+        while courses or moving:
+            if moving and not any(self._leavers(name) for name in courses):
+                courses[moving.pop(0)] = _Course()
             self._look(courses)
+            self._decide(courses)
             steps = {name: step for name, course in courses.items() if (step := self._next(name, course)) is not None}
             courses = {name: courses[name] for name in steps}
             taken = {name: decision for name, decision in steps.items() if decision.action is not Action.WAIT}
@@ -178,11 +220,30 @@ class Convergence:
             elif courses:
                 self._world.pause(PAUSES[min(max(course.waits for course in courses.values()), len(PAUSES)) - 1])
 
+    def _decide(self, names: Iterable[str]) -> None:
+        """What each of these groups needs by what was just seen; of those that are settled the last word stands."""
+        for name in names:
+            seen = self.report.observations[name]
+            self._decisions[name] = step(name, seen, self._was_formed(name), self._service, self._gone(name))
+        if self._service.spans:
+            formed = {name for name in self._groups if self._was_formed(name)}
+            self._decisions = spanning.together(self._decisions, self.report.observations, formed)
+
+    def _was_formed(self, name: str) -> bool:
+        return was_formed(self.report.observations[name], self._known(name))
+
     def _next(self, name: str, course: _Course) -> Decision | None:
         """What a group needs now; None where it is settled, for better or worse."""
         seen = self.report.observations[name]
-        decision = decide(name, seen, was_formed(seen, self._known(name)), self._service)
+        decision = self._decisions[name]
+        if left := [member for member in self._retired[name] if (Action.RETIRE, member) not in course.tried]:
+            decision = Decision(Action.RETIRE, tuple(left), "put away before, by a run that was ended")
         action, now = decision.action, self._world.now()
+        if action in (Action.RETIRE, Action.EXPEL):
+            course.tried |= {(action, member) for member in decision.members}
+            course.until = None
+            self._step(name, f"{action.value} ({decision.reason})")
+            return decision
         if action is Action.NOTHING:
             self._remember(name, seen)
             return None
@@ -191,7 +252,7 @@ class Convergence:
             return None
         those = [each for each in seen if each.member in decision.members]
         if action is Action.WAIT:
-            if all(each.wants_roll for each in those):
+            if all(each.wants_roll for each in those) and not self._leavers(name):
                 return None  # what is staged may be what it lacks: the roll takes broken members first
             if course.until is None:
                 copying = any(each.state is State.HALF_FORMED for each in those)
@@ -218,6 +279,22 @@ class Convergence:
 
     def _take(self, steps: Mapping[str, Decision]) -> list[str]:
         """Take a step in each of these groups, the lock first. Returns the groups in which it failed."""
+        over: list[str] = []
+        for name, decision in steps.items():
+            match decision.action:
+                case Action.EXPEL | Action.RETIRE:
+                    over += self._stop_at_refusal(name, partial(self._see_off, name, decision))
+                case Action.JOIN:  # one that is repaired is known to the others, who can spare nobody meanwhile
+                    over += self._stop_at_refusal(name, partial(self._open_doors, name))
+        coming = {
+            name: decision
+            for name, decision in steps.items()
+            if name not in over and decision.action not in (Action.EXPEL, Action.RETIRE)
+        }
+        return over + self._bring_up(coming)
+
+    def _bring_up(self, steps: Mapping[str, Decision]) -> list[str]:
+        """Form, start, or have members join. Returns the groups in which it failed."""
         lock = self._lock
         for name, decision in steps.items():
             lock = self._with_group(lock, name, forming=decision.action is Action.FORM)
@@ -258,8 +335,9 @@ class Convergence:
 
     def _help(self, name: str, target: int, operation: str) -> Deed:
         """A deed that a joined member, the leader if there is one, does for another."""
-        joined = [seen for seen in self.report.observations[name] if seen.state is State.JOINED]
-        helper = min(joined, key=lambda seen: (not seen.leads, seen.member))
+        others = [seen for seen in self.report.observations[name] if seen.member != target]
+        joined = [seen for seen in others if seen.state is State.JOINED]
+        helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
         return Deed(name, helper.member, operation, {"target": target})
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
@@ -270,6 +348,77 @@ class Convergence:
             if not outcome.ok and (deed.group not in failed or failed[deed.group].unreachable):
                 failed[deed.group] = outcome
         return done
+
+    # Moves
+
+    def _open_doors(self, name: str) -> None:
+        """Have those that are there take what is staged before another joins: it is they who must let it in."""
+        needs = {seen.need for seen in self.report.observations[name] if seen.wants_roll}
+        if needs and not ("restart" in needs and self._world.absent_hosts()):
+            self._roll_group(name)
+
+    def _see_off(self, name: str, decision: Decision) -> None:
+        """Have members leave: hand over, be forgotten by the cluster, stop for good. Raises Refusal."""
+        self._save(self._with_group(self._lock, name))
+        for member in decision.members:
+            if decision.action is Action.EXPEL:
+                self._expelled.add((name, member))
+            elif (own := self._find(name, member)) and own.leads:
+                self._step_down(name, own)
+            if self._service.stateful:
+                self._must(self._help(name, member, "expel"))
+            away = Deed(name, member, "retire", {}, 2 * self._service.restart + 60)
+            outcome = self._must(away, absent=decision.action is Action.EXPEL)
+            if data := outcome.answer.get("data"):
+                host = self._place(name, member)["host"]
+                self._say(name, f"the data of member {member} stays on {host} in {data}; it is yours to remove")
+            if not outcome.answer.get("remaining"):  # no other program of this member is there
+                self._forget(name, member)
+
+    def _forget(self, name: str, member: int) -> None:
+        """A member that is put away belongs to the group no more."""
+        group, locked = self._groups[name], self._lock.groups[name]
+        self._groups[name] = replace(group, members=tuple(each for each in group.members if each["id"] != member))
+        self._save(
+            self._lock.with_group(
+                name,
+                members=tuple(each for each in locked.members if each.id != member),
+                gone=tuple(each for each in locked.gone if each.id != member),
+            )
+        )
+
+    def _must(self, deed: Deed, absent: bool = False) -> Outcome:
+        """Do what a member can't leave without; with `absent` its host may be gone."""
+        [outcome] = self._world.act([deed], self._lock)
+        if outcome.ok or (absent and outcome.unreachable):
+            return outcome
+        member = deed.arguments.get("target", deed.member)
+        sentence = f"member {member} of {deed.group} can't leave, {deed.operation} failed: {outcome.message}"
+        raise Refusal("RS-110", sentence, group=deed.group)
+
+    def _stop_at_refusal(self, name: str, deed: Callable[[], None]) -> list[str]:
+        """Do something to a group; its name where that was refused."""
+        try:
+            deed()
+        except Refusal as refusal:
+            self._stopped.add(name)
+            self.report.refusals.append(refusal)
+            self._world.say(str(refusal))
+            return [name]
+        return []
+
+    def _place(self, name: str, member: int) -> Mapping[str, Any]:
+        """The M of a member, or of one that is gone."""
+        gone = [each.to_dict() for each in self._lock.groups[name].gone]
+        return next(each for each in (*self._groups[name].members, *gone) if each["id"] == member)
+
+    def _leavers(self, name: str) -> list[int]:
+        return [each["id"] for each in self._groups[name].members if each.get("leaving")]
+
+    def _gone(self, name: str) -> list[Member]:
+        """The lost members that the group's cluster may still count."""
+        locked = self._lock.groups.get(name)
+        return [each for each in locked.gone if (name, each.id) not in self._expelled] if locked else []
 
     def _remember(self, name: str, seen: Sequence[Observation]) -> None:
         """Have the hosts of joined members write down what they are part of, where their record says less."""
@@ -293,6 +442,78 @@ class Convergence:
             self._refuse(name, "RS-069", f"remember failed: {outcome.message}", hosts=hosts)
 
     # Roll
+
+    def _announce(self) -> bool:
+        """Show what will be rolled and ask, where that is wished, and whether to go on; note which restarts are asked.
+
+        Those that an earlier run was asked for and could not end are what is asked for: nobody is restarted twice.
+        """
+        seen = {name: those for name, those in self.report.observations.items() if name not in self._stopped}
+        resumed = any(own.asked for those in seen.values() for own in those)
+        idle = [
+            Deed(name, own.member, "ask")
+            for name, those in seen.items()
+            for own in those
+            if self._wish.restart and not resumed and own.state is State.JOINED and own.need != "restart"
+        ]
+        asked = {(deed.group, deed.member): "restart" for deed in idle}
+        wanted = [
+            (name, own, asked.get((name, own.member), own.need))
+            for name, those in sorted(seen.items())
+            for own in roll_order(those)
+            if own.wants_roll or (name, own.member) in asked
+        ]
+        lines = [
+            f"{name}: {need} {own}{', which hands over before' if own.leads and need == 'restart' else ''}"
+            for name, own, need in wanted
+        ]
+        if self._wish.ask and lines and not self._check:
+            self._world.ask(lines)
+        if not idle:
+            return True
+        if self._check:
+            self.report.steps += lines
+            return False
+        for deed, outcome in zip(idle, self._world.act(idle, self._lock), strict=True):
+            if not outcome.ok:
+                raise Refusal("RS-110", f"member {deed.member} of {deed.group} can't be asked: {outcome.message}")
+        self._look(seen)
+        return True
+
+    def _go_home(self) -> None:
+        """Have leaders hand over to the members that the placement prefers, one group after another."""
+        for name in sorted(self.report.observations.keys() - self._stopped):
+            seen = self.report.observations[name]
+            home = next((own for own in seen if own.preferred), None)
+            leader = next((own for own in seen if own.leads), None)
+            if not home or not leader or home == leader:
+                continue
+            whole = healthy(name, seen, self._service.gate)
+            if not whole:
+                self.report.unconverged.append(f"{name}: its leader stays on {leader.host}: {whole.reason}.")
+                continue
+            self._step(name, f"{leader} hands over to {home}, its home")
+            if not self._check:
+                self._hand_over(name, leader, home)
+
+    def _hand_over(self, name: str, leader: Observation, target: Observation) -> None:
+        """Have the leader hand over, and wait until the group is whole under the other one."""
+        deed = Deed(name, leader.member, "step_down", {"target": target.member})
+        [outcome] = self._world.act([deed], self._lock)
+
+        def missing() -> str:
+            if not self._own(name, target.member).leads:
+                return f"{target} does not lead"
+            verdict = healthy(name, self.report.observations[name], self._service.gate)
+            return "" if verdict else verdict.reason
+
+        reason = outcome.message
+        if outcome.ok:
+            self._look([name])
+            reason = self._until(name, missing, self._service.restart)
+        if reason:
+            sentence = f"{leader} of {name} did not hand over to {target}: {reason}"
+            raise Refusal("RS-084", sentence, hosts=leader.host)
 
     def _roll(self) -> None:
         """Take what is staged, member after member. Raises Refusal where one fails, or the gate stays shut."""
@@ -344,12 +565,17 @@ class Convergence:
         reason = self._comes_up(name, own, served) if outcome.ok else outcome.message
         if reason:
             self._revert(name, own.member, reason)
+        self._bring_home()
 
     def _spare(self, name: str, member: int) -> None:
         """Wait until the group can spare the member."""
 
         def shut() -> str:
-            verdict = may_restart(name, self.report.observations[name], member, self._service.gate)
+            # Who is yet to join has nothing that could be missed.
+            there = [seen for seen in self.report.observations[name] if seen.state is not State.EMPTY]
+            verdict = may_restart(name, there, member, self._service.gate)
+            if verdict and self._service.spans:
+                verdict = spanning.may_restart(self.report.observations, name, member)
             return "" if verdict else verdict.reason
 
         if reason := self._until(name, shut, self._service.spare):
@@ -357,19 +583,46 @@ class Convergence:
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
 
     def _step_down(self, name: str, own: Observation) -> None:
-        """Have the leader hand over to the best follower, and wait until the group can spare it as a follower."""
+        """Have the leader hand over, to the best follower where it can choose, and wait until it can be spared."""
         followers = [seen for seen in self.report.observations[name] if seen.state is State.JOINED and not seen.leads]
         if not followers:
             return
         in_sync = own.tells("in_sync", ())
-        target = min(followers, key=lambda seen: (seen.member not in in_sync, not seen.preferred, seen.member))
-        self._say(name, f"{own} hands over to {target}")
-        deed = Deed(name, own.member, "step_down", {"target": target.member})
+        target = min(
+            followers, key=lambda seen: (seen.member not in in_sync, seen.leaving, not seen.preferred, seen.member)
+        )
+        chosen = self._service.names_heir
+        heir = str(target) if chosen else "another member"
+        self._say(name, f"{own} hands over to {heir}")
+        deed = Deed(name, own.member, "step_down", {"target": target.member} if chosen else {})
         [outcome] = self._world.act([deed], self._lock)
         if not outcome.ok:
-            raise Refusal("RS-084", f"{own} of {name} did not hand over to {target}: {outcome.message}", hosts=own.host)
-        self._look([name])
+            raise Refusal("RS-084", f"{own} of {name} did not hand over to {heir}: {outcome.message}", hosts=own.host)
+        self._look(self._around(name))
         self._spare(name, own.member)
+
+    def _bring_home(self) -> None:
+        """Where leaders elect, have them go back to their own racks, one after another, while a rack holds too many."""
+        if not self._service.spans or self._check or self._stopped:
+            return
+
+        def stranded() -> str:
+            verdict = spanning.healthy(self.report.observations)
+            return "" if verdict or spanning.homeward(self.report.observations) else verdict.reason
+
+        anywhere = next(iter(self._groups))
+        while not (reason := self._until(anywhere, stranded, self._service.spare)):
+            step = spanning.homeward(self.report.observations)
+            if step is None:
+                return
+            self._step(step.shard, f"hand over from {step.leader.host} to {step.target.host} ({step.reason})")
+            deed = Deed(step.shard, step.leader.member, "step_down", {"target": step.target.member})
+            [outcome] = self._world.act([deed], self._lock)
+            if not outcome.ok:
+                sentence = f"{step.leader.host} did not hand over {step.shard}: {outcome.message}"
+                raise Refusal("RS-084", sentence, hosts=step.leader.host)
+            self._look(self._groups)
+        self.report.unconverged.append(f"{reason}, and nobody can go home: that rack's loss would stop the cluster.")
 
     def _comes_up(self, name: str, rolled: Observation, served: Iterable[int]) -> str:
         """Wait until the member serves with what it took, beside those that served before. Why not, or nothing."""
@@ -383,7 +636,7 @@ class Convergence:
                     return f"{seen} did not take what is staged{said}"
             return ""
 
-        self._look([name])
+        self._look(self._around(name))
         return self._until(name, missing, self._service.restart)
 
     def _revert(self, name: str, member: int, reason: str) -> None:
@@ -416,8 +669,12 @@ class Convergence:
         while (reason := obstacle()) and self._world.now() < end:
             self._world.pause(PAUSES[min(waits, len(PAUSES) - 1)])
             waits += 1
-            self._look([name])
+            self._look(self._around(name))
         return reason
+
+    def _around(self, name: str) -> Iterable[str]:
+        """The groups that a look at one of them must show too."""
+        return self._groups if self._service.spans else [name]
 
     # What both share
 
@@ -427,6 +684,8 @@ class Convergence:
         for name, observations in self._world.look([self._groups[name] for name in names]).items():
             known = self._known(name)
             members = classified(observations, known, self._service)
+            self._retired[name] = [seen.member for seen in members if seen.retired]
+            members = [seen for seen in members if not seen.retired]
             self.report.observations[name] = members
             if self._service.stateful and not known.formed:
                 cluster = next((seen.tells("cluster_id") for seen in members if seen.state is State.JOINED), None)
@@ -437,6 +696,9 @@ class Convergence:
     def _own(self, name: str, member: int) -> Observation:
         return next(seen for seen in self.report.observations[name] if seen.member == member)
 
+    def _find(self, name: str, member: int) -> Observation | None:
+        return next((seen for seen in self.report.observations[name] if seen.member == member), None)
+
     def _known(self, name: str) -> Known:
         return Known.of(self._lock, name)
 
@@ -445,18 +707,24 @@ class Convergence:
         group = self._groups[name]
         members = tuple(Member.from_dict({"leader": False, **each}) for each in group.members)
         before = lock.groups.get(name) or LockedGroup(group.index, 0, ())
-        locked = LockedGroup(group.index, self._next_id(name), members, before.intent, before.formed)
-        lock = Lock(
-            lock.site_id or str(uuid4()),
-            lock.generation,
-            lock.components,
-            {**lock.groups, name: locked},
-        )
+        locked = replace(before, index=group.index, next_id=self._next_id(name), members=members)
+        lock = replace(lock, site_id=lock.site_id or str(uuid4()), groups={**lock.groups, name: locked})
         if not forming or locked.intent:
             return lock
-        begun = intents(self.report.observations[name], self._known(name))
         new: dict[str, Any] = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
-        return lock.with_group(name, intent=next(iter(begun.values()), new))
+        if self._service.spans:
+            new["slots"] = self._shares()[name]
+        return lock.with_group(name, intent=self._begun(name) or new)
+
+    def _begun(self, name: str) -> Mapping[str, Any] | None:
+        """The intent that a group was begun with, by the lock or by a host."""
+        return next(iter(intents(self.report.observations[name], self._known(name)).values()), None)
+
+    def _shares(self) -> dict[str, str | None]:
+        """What each group of a cluster that they all are begins with."""
+        in_order = sorted(self._groups.values(), key=lambda group: group.index)
+        formed = {name for name in self._groups if self._was_formed(name)}
+        return spanning.shares({group.name: self._begun(group.name) for group in in_order}, formed)
 
     def _next_id(self, name: str) -> int:
         """The id that the group gives next: one that was never used."""
@@ -473,13 +741,14 @@ class Convergence:
     def _say(self, name: str, deed: str) -> str:
         """Tell what is done to a group; where several programs serve it, to which of them, named as on the hosts."""
         program = self._service.name
-        line = f"{name}: {deed}" if name.startswith(f"{program}_") else f"{name}_{program}: {deed}"
+        line = f"{name}: {deed}" if name.startswith(program) else f"{name}_{program}: {deed}"
         self._world.say(line)
         return line
 
     def _refuse(self, name: str, code: str, sentence: str, **facts: str) -> None:
         """Note why a group is not brought further; an unreachable host is a matter of its own."""
         self._stopped.add(name)
+        self._decisions[name] = Decision(Action.REFUSE, reason=sentence, code=code)
         refusal = Refusal(code, f"{name}: {sentence}", **facts)
         unreachable = [seen for seen in self.report.observations[name] if seen.state is State.UNREACHABLE]
         if code == "RS-061" and not any(seen.failed for seen in unreachable):
@@ -491,3 +760,12 @@ class Convergence:
     @staticmethod
     def _whole(observations: Sequence[Observation]) -> bool:
         return all(seen.state is State.JOINED for seen in observations)
+
+
+def _present(group: Group, lock: Lock) -> Group:
+    """The group without members that have left since the run read its inventory."""
+    locked = lock.groups.get(group.name)
+    known = {member.id for member in locked.members} if locked else set()
+    return replace(
+        group, members=tuple(each for each in group.members if not each.get("leaving") or each["id"] in known)
+    )

@@ -23,24 +23,28 @@ def frontends(groups: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     found = []
     for key, group in groups.items():
-        if f"{group['service']}_{group['component']}" == "postgres_shard":
-            found += [_of_shard(key, group, name, path) for name, path in PATRONI_ROLES.items()]
+        match f"{group['service']}_{group['component']}":
+            case "postgres_shard":
+                found += [_frontend(key, group, name, path, "rest") for name, path in PATRONI_ROLES.items()]
+            case "redis_proxy":
+                found.append(_frontend(key, group, "front", "/healthy", "admin"))
     return found
 
 
-def _of_shard(key: str, group: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
+def _frontend(key: str, group: Mapping[str, Any], name: str, path: str, check: str) -> dict[str, Any]:
+    """A published port of a group; its members say at `path` of their port `check` whether they may be used."""
     return {
         "name": f"{key}_{name}",
         "port": group["members"][0]["ports"][name],
         "balance": "leastconn",
-        "check": {"path": path, "identity": "postgres"},
+        "check": {"path": path, "identity": group["service"]},
         "servers": [
             {
                 "name": member["host"],
                 "host": member["host"],
                 "address": member["address"],
                 "port": member["ports"]["main"],
-                "check_port": member["ports"]["rest"],
+                "check_port": member["ports"][check],
             }
             for member in group["members"]
         ],

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import Service
 
 
 class State(StrEnum):
@@ -35,13 +35,15 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """The steps that `decide` can name."""
+    """The steps that `decide` can name, and two for members that go (moving.py)."""
 
     FORM = "form"
     START = "start"
     WAIT = "wait"
     REPAIR = "repair"
     JOIN = "join"
+    EXPEL = "expel"
+    RETIRE = "retire"
     NOTHING = "nothing"
     REFUSE = "refuse"
 
@@ -74,8 +76,11 @@ class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
     `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
-    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, detail}` or None,
-    `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start.
+    `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or
+    None,
+    `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
+    another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it
+    was asked for; `passwords` is the change and phase of the passwords that it runs with (passwords.py).
     """
 
     member: int
@@ -94,18 +99,26 @@ class Observation:
     failed: bool = False
     rack: str = ""
     preferred: bool = False
+    leaving: bool = False
+    retired: bool = False
+    asked: bool = False
+    passwords: str = ""
     state: State = State.UNREACHABLE
 
     @classmethod
     def from_answer(cls, member: Mapping[str, Any], answer: Mapping[str, Any]) -> Observation:
         """Make one of a member (M, as the lock has it) and what the look on its host answered."""
-        names = ("running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail")
+        names = (
+            "running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail",
+            "retired", "asked", "passwords",
+        )  # fmt: skip
         given = {name: answer[name] for name in names if answer.get(name) is not None}
         return cls(
             member=member["id"],
             host=member["host"],
             rack=member.get("rack", ""),
             preferred=bool(member.get("leader")),
+            leaving=bool(member.get("leaving")),
             **given,
         )
 
@@ -137,6 +150,11 @@ class Observation:
     def counted(self) -> frozenset[int]:
         """The ids of the members that this member's cluster counts."""
         return frozenset(self.tells("members", ()))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it runs half formed, and waits for the step that was cut short to be taken again."""
+        return self.state is State.HALF_FORMED and bool(self.tells("unfinished", False))
 
     @property
     def wants_roll(self) -> bool:
@@ -245,12 +263,16 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
     if halted:
         how = "stopped, with data" if service.stateful else "not running"
         return Decision(Action.START, _ids(halted), f"{_names(halted)} {how}")
-    waiting = [seen for seen in observations if seen.state in (State.FORMED, State.HALF_FORMED)]
+    waiting = [seen for seen in observations if seen.state in (State.FORMED, State.HALF_FORMED) and not seen.unfinished]
     if waiting:
         return Decision(Action.WAIT, _ids(waiting), f"{_names(waiting)} not joined yet{_details(waiting)}", "RS-068")
 
     counted = frozenset[int]().union(*(seen.counted for seen in joined))
-    fresh = [seen for seen in by_state[State.EMPTY] if not (voting and seen.member in counted)]
+    fresh = [
+        seen
+        for seen in observations
+        if seen.unfinished or (seen.state is State.EMPTY and not (voting and seen.member in counted))
+    ]
     # A voter that its cluster counts and whose disk is blank must not come back as if it remembered.
     missing = [seen for seen in observations if seen.state in (State.LOST, State.EMPTY) and seen not in fresh]
     if len(missing) > 1:
@@ -262,7 +284,8 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
         return Decision(Action.REPAIR, _ids(missing), f"{_names(missing)} lost its data, all others are joined")
     if fresh:
         fresh = fresh if service.joins == "side_by_side" else fresh[:1]
-        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} empty, the group is formed")
+        what = "half formed" if any(seen.unfinished for seen in fresh) else "empty"
+        return Decision(Action.JOIN, _ids(fresh), f"{_names(fresh)} {what}, the group is formed")
     return Decision(Action.NOTHING, reason="all members are joined")
 
 
@@ -287,7 +310,7 @@ def _form(observations: Sequence[Observation], begun: Sequence[Observation], ser
         chosen = list(observations)
     else:  # Where it was begun it must be ended; else the leader that the placement prefers comes first.
         chosen = [min(begun or observations, key=lambda seen: (not seen.preferred, seen.member))]
-    if idle := [seen for seen in chosen if not seen.running]:
+    if idle := [seen for seen in chosen if not seen.running or seen.unfinished]:
         reason = f"resumes, {_names(begun)} half formed" if begun else f"{len(observations)} members, all empty"
         return Decision(Action.FORM, _ids(idle), reason)
     return Decision(Action.WAIT, _ids(chosen), f"{_names(chosen)} not formed yet{_details(chosen)}", "RS-068")

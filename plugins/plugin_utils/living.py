@@ -60,6 +60,8 @@ def _differences(lock: Lock, host: str, record: Record) -> Iterator[str]:
         own = next((member for member in group.members if member.id == part["member"]), None)
         if part["index"] != group.index:
             yield f"knows {name} by the index {part['index']}, and the lock has {group.index}"
+        elif any(member.id == part["member"] and member.host == host for member in group.gone):
+            continue  # it lost its disk, and is put away by the same run that puts another in its place
         elif own is None or own.host != host:
             place = f"on {own.host}" if own else "nowhere"
             yield f"has member {part['member']} of {name}, which the lock has {place}"

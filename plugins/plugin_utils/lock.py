@@ -32,7 +32,8 @@ class LockedGroup:
     """A group in the lock.
 
     `intent` is what the first formation was begun with ({formation_id, cluster_id, directory_ids}), or None; `formed`
-    the cluster's id once the group was seen formed, which is never taken back.
+    the cluster's id once the group was seen formed, which is never taken back. `gone` are members whose host or disk is
+    lost for good, for as long as the group's cluster has not forgotten them yet.
     """
 
     index: int
@@ -40,10 +41,12 @@ class LockedGroup:
     members: tuple[Member, ...]
     intent: Mapping[str, Any] | None = None
     formed: str | None = None
+    gone: tuple[Member, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The group as it stands in the file."""
-        return {
+        gone = {"gone": [member.to_dict() for member in self.gone]} if self.gone else {}
+        return gone | {
             "index": self.index,
             "next_id": self.next_id,
             "members": [member.to_dict() for member in self.members],
@@ -54,25 +57,28 @@ class LockedGroup:
     @classmethod
     def from_dict(cls, shape: Mapping[str, Any]) -> LockedGroup:
         """The inverse of `to_dict`. Raises KeyError or TypeError where the shape is another."""
-        members = tuple(Member.from_dict(member) for member in shape["members"])
-        return cls(shape["index"], shape["next_id"], members, shape["intent"], shape["formed"])
+        members, gone = (tuple(map(Member.from_dict, those)) for those in (shape["members"], shape.get("gone", ())))
+        return cls(shape["index"], shape["next_id"], members, shape["intent"], shape["formed"], gone)
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
     """The lock of a site; the empty one stands for a site that was never built.
 
-    `components` holds the index that each component gives next; `generation` counts the writes.
+    `components` holds the index that each component gives next; `generation` counts the writes; `given_up` are hosts
+    that carry nothing any more and get nothing new (replace.yml, retire.yml).
     """
 
     site_id: str | None = None
     generation: int = 0
     components: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, LockedGroup] = field(default_factory=dict)
+    given_up: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The lock as it stands in the file."""
-        return {
+        given_up = {"given_up": list(self.given_up)} if self.given_up else {}
+        return given_up | {
             "version": VERSION,
             "site_id": self.site_id,
             "generation": self.generation,
@@ -96,14 +102,8 @@ def merge(lock: Lock, placement: Placement, keys: Iterable[str] | None = None) -
     groups = dict(lock.groups)
     for key in placement.groups if keys is None else keys:
         group = placement.groups[key]
-        before = groups.get(key)
-        groups[key] = LockedGroup(
-            group.index,
-            group.next_id,
-            group.members,
-            before.intent if before else None,
-            before.formed if before else None,
-        )
+        before = groups.get(key) or LockedGroup(group.index, group.next_id, ())
+        groups[key] = replace(before, index=group.index, next_id=group.next_id, members=group.members)
     return _counted(replace(lock, site_id=lock.site_id or str(uuid4()), groups=groups))
 
 
@@ -130,7 +130,8 @@ def read(path: str | os.PathLike[str]) -> Lock:
         if shape["version"] != VERSION:
             raise Refusal("RS-032", f"{path} is of version {shape['version']}, and this is {VERSION}.", path=path)
         groups = {key: LockedGroup.from_dict(group) for key, group in shape["groups"].items()}
-        return Lock(shape["site_id"], shape["generation"], shape["components"], groups)
+        given_up = tuple(shape.get("given_up", ()))
+        return Lock(shape["site_id"], shape["generation"], shape["components"], groups, given_up)
     except FileNotFoundError:
         return Lock()
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -24,6 +24,15 @@ APART = 1.0
 OWN_UNITS = "rackspread-"
 
 
+def with_offset(info: Look, asked: float, answered: float) -> dict[str, Any]:
+    """What host_info answered, the two times that it read turned into bounds of its clock's offset.
+
+    The look began after the question and ended before the answer: what is ahead by more is the clock.
+    """
+    clock = info["clock"]
+    return {**info, "clock": {"least": clock["ended"] - answered, "most": clock["began"] - asked}}
+
+
 def judge(looks: Looks, topology: Mapping[str, Any], weights: Mapping[str, int]) -> list[Refusal]:
     """Every reason not to go on with these hosts.
 

@@ -53,6 +53,7 @@ class Asked:
             "intent": locked and locked.intent,
             "formed": locked and locked.formed,
             "next_id": locked.next_id if locked else max(each["id"] for each in group["members"]) + 1,
+            "gone": [each.to_dict() for each in locked.gone] if locked else [],
         }
         return {
             "group": whole,
@@ -66,6 +67,18 @@ class Asked:
         """A call of the service's module of a kind, `info` or `member`."""
         common = {"settings": self.settings, "secrets": self.secrets}
         return Call(host, f"rackspread.ha.{self.service}_{kind}", {**arguments, **common}, seconds)
+
+    def act(
+        self, group: str, member: int, operation: str, lock: Lock, arguments: Mapping[str, Any], seconds: float
+    ) -> Call:
+        """An operation of the service's member module, on the host of a member of one of these groups."""
+        whole = next(each for each in self.groups if each["name"] == group)
+        locked = lock.groups.get(group)
+        gone = [each.to_dict() for each in locked.gone] if locked else []
+        own = next(each for each in (*whole["members"], *gone) if each["id"] == member)
+        known = {"operation": operation, "site_id": lock.site_id, "generation": lock.generation}
+        described = self.described(whole, own, lock)
+        return self.call(own["host"], "member", {**described, **arguments, **known}, seconds)
 
 
 def look(

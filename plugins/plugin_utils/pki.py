@@ -14,12 +14,13 @@ import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from . import files, state
+from .phases import PHASES
 from .refusals import Refusal
 
 with suppress(ImportError):  # ansible-core depends on it; ansible-test imports each file without
@@ -32,6 +33,9 @@ with suppress(ImportError):  # ansible-core depends on it; ansible-test imports 
 AUTHORITY_LIFE = timedelta(days=3652)
 BACKDATE = timedelta(days=1)
 """So that a host whose clock is behind, or runs in local time taken for UTC, accepts a new certificate at once."""
+
+PHASE, NEXT, FORMER = "phase", "next", "former"
+"""Below an authority's folder: the file that names the phase, and the folders of the new and of the last authority."""
 
 _KEY_USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
@@ -78,22 +82,47 @@ class Authority:
     """A service's certificate authority.
 
     `key` is None where only the certificate is at hand (the key is kept elsewhere): it can judge then, and not issue.
+    While the authority is replaced by another (rotation.py), `beside` is the other one that hosts trust as well, and
+    `former` are those that a host may still be found to trust.
     """
 
     service: str
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey | None
     path: Path
+    beside: tuple[x509.Certificate, ...] = ()
+    former: tuple[x509.Certificate, ...] = ()
 
     @property
     def pem(self) -> str:
-        """The certificate, as hosts get it."""
-        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+        """The certificate."""
+        return _pem(self.certificate)
+
+    @property
+    def trusted(self) -> str:
+        """What hosts and clients have to trust, as their ca.crt: one certificate, or two while one replaces another."""
+        return "".join(map(_pem, (self.certificate, *self.beside)))
+
+    def knows(self, pem: str) -> bool:
+        """Whether all that a host's ca.crt (PEM) holds are authorities of this site, this one or one before it."""
+        try:
+            held = x509.load_pem_x509_certificates(pem.encode())
+        except ValueError:
+            return False
+        return all(each in (self.certificate, *self.beside, *self.former) for each in held)
 
     @property
     def site(self) -> str:
         """The organization in its name, which all its certificates share."""
         return str(self.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
+
+    def issued(self, certificate: str | None) -> bool:
+        """Whether a certificate (PEM) is this authority's."""
+        try:
+            x509.load_pem_x509_certificate((certificate or "").encode()).verify_directly_issued_by(self.certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
 
     def issue(self, public_key: str, identity: Identity, life: timedelta, now: datetime | None = None) -> str:
         """A certificate (PEM) for the holder of a public key (PEM).
@@ -167,22 +196,60 @@ def folder_for(inventory: str | os.PathLike[str], service: str) -> Path:
 
 
 def load(inventory: str | os.PathLike[str], service: str) -> Authority | None:
-    """A service's authority, or None where there is none.
+    """A service's authority, or None where there is none; while it is being replaced, as the phase of that asks for.
 
     Raises Refusal RS-042 where its files can't be read or don't belong together.
     """
     path = folder_for(inventory, service)
+    phase = phase_of(path)
+    second = load_pair(path / NEXT, service) if phase else None
+    if phase and second is None:
+        raise Refusal("RS-042", f"{path} is in the phase {phase}, and {path / NEXT} holds no CA.", path=path)
+    past = [found for each in (path / FORMER, path) if (found := certificate_of(each, service))]
+    if second and phase != "trust":
+        beside = (past[-1],) if phase == "present" else ()
+        return replace(second, path=path, beside=beside, former=tuple(past))
+    first = load_pair(path, service)
+    return first and replace(first, beside=(second.certificate,) if second else (), former=tuple(past))
+
+
+def phase_of(path: Path) -> str:
+    """The phase that the replacement of an authority is in, "" where it is not replaced. Raises Refusal RS-042."""
     try:
-        certificate = x509.load_pem_x509_certificate((path / "ca.crt").read_bytes())
-        key = _load_key(path)
+        phase = (path / PHASE).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
+        return ""
+    if phase not in PHASES:
+        raise Refusal("RS-042", f"{path / PHASE} holds {phase!r}, which is none of {', '.join(PHASES)}.", path=path)
+    return phase
+
+
+def load_pair(path: Path, service: str) -> Authority | None:
+    """Key and certificate in a folder, or None. Raises Refusal RS-042 as `load`."""
+    certificate = certificate_of(path, service)
+    if certificate is None:
         return None
+    try:
+        key = _load_key(path)
     except (OSError, ValueError, TypeError) as error:
-        sentence = f"The CA of {service} in {path} can't be read ({type(error).__name__})."
-        raise Refusal("RS-042", sentence, path=path) from None
+        raise _unreadable(path, service, error) from None
     if key is not None and _fingerprint(key.public_key()) != _fingerprint(certificate.public_key()):
         raise Refusal("RS-042", f"{path}/ca.key is not the key of {path}/ca.crt.", path=path)
     return Authority(service, certificate, key, path)
+
+
+def certificate_of(path: Path, service: str) -> x509.Certificate | None:
+    """The certificate in an authority's folder, or None. Raises Refusal RS-042 where it can't be read."""
+    try:
+        return x509.load_pem_x509_certificate((path / "ca.crt").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, service, error) from None
+
+
+def _unreadable(path: Path, service: str, error: Exception) -> Refusal:
+    return Refusal("RS-042", f"The CA of {service} in {path} can't be read ({type(error).__name__}).", path=path)
 
 
 def ensure_ca(
@@ -218,9 +285,17 @@ def ensure_ca(
             with files.exclusive(path):
                 if load(inventory, service):
                     continue  # another run was here meanwhile
-                _make(path, service, site, datetime.now(UTC))
+                make(path, service, site)
         made.append(service)
     return made
+
+
+def ends_of(pem: str | None) -> list[datetime]:
+    """When each certificate of a PEM text ends; none where it can't be read."""
+    try:
+        return [each.not_valid_after_utc for each in x509.load_pem_x509_certificates((pem or "").encode())]
+    except ValueError:
+        return []
 
 
 def describe(certificate: str | None) -> str:
@@ -244,8 +319,16 @@ def describe(certificate: str | None) -> str:
     )
 
 
-def _make(path: Path, service: str, site: str, now: datetime) -> None:
-    """Write a new authority. The certificate comes last: a key without one was never used, and is taken up again."""
+def make(path: Path, service: str, site: str, ordinal: int = 1) -> None:
+    """Write a new authority. The certificate comes last: a key without one was never used, and is taken up again.
+
+    Args:
+        path: its folder.
+        service: whose it is.
+        site: the organization.
+        ordinal: how many there were before it, and one. Two of one name would be hard to tell apart.
+    """
+    now = datetime.now(UTC)
     key = _load_key(path)
     if key is None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -253,12 +336,22 @@ def _make(path: Path, service: str, site: str, now: datetime) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         files.write_whole(path / "ca.key", pem.decode(), 0o600)
-    name = _subject(site, service, f"{service} CA")
+    name = _subject(site, service, f"{service} CA{f' {ordinal}' if ordinal > 1 else ''}")
     constraints = x509.BasicConstraints(ca=True, path_length=0)
     usage = _usage("key_cert_sign", "crl_sign")
     builder = _builder(name, name, key.public_key(), now - BACKDATE, now + AUTHORITY_LIFE, usage, constraints)
-    certificate = builder.sign(key, hashes.SHA256())
-    files.write_whole(path / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM).decode(), 0o644)
+    files.write_whole(path / "ca.crt", _pem(builder.sign(key, hashes.SHA256())), 0o644)
+
+
+def ordinal_of(authority: Authority) -> int:
+    """The number in an authority's name; 1 where it has none."""
+    name = str(authority.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    last = name.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 1
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | None:

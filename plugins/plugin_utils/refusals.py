@@ -8,7 +8,7 @@ found; the remedy comes from the table, so that a code always has one way out. `
 
 Ranges: 001-029 spec and inventory (before any connection), 030-039 runs and locks, 040-049 secrets and lock over a
 living site, 050-059 hosts as they were found, 060-079 formation, 080-089 apply and roll, 090-099 packages, 100-109
-drills.
+drills, 110-119 what an operator asks for, 120-139 patches, certificates, what leaves management.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ REFUSALS: dict[str, Row] = {
     "RS-019": Row(
         "A host of the lock left the inventory",
         "Put {host} back into the inventory and into its rack. If the machine is gone for good, install another one"
-        " under its name, rack and address, and the next run makes its members anew there. An ordinary run never gives"
-        " them other hosts; replace.yml, which is still to come, will.",
+        " under its name, rack and address, and the next run makes its members anew there, or have them rebuilt on"
+        " other hosts: replace.yml, while {host} is still in the inventory.",
     ),
     "RS-020": Row(
         "A formed member's host changed",
@@ -193,8 +193,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-062": Row(
         "A volume is not mounted",
-        "Mount it on {hosts} and run again. A replaced disk is taken for the lost one when its file system is given"
-        " that UUID (tune2fs -U, xfs_admin -U).",
+        "Mount it on {hosts} and run again. If the disk was replaced, replace.yml has its members rebuilt from the"
+        " living; or give the new file system the UUID of the lost one (tune2fs -U, xfs_admin -U).",
     ),
     "RS-063": Row(
         "Files where a member's data should go",
@@ -227,6 +227,13 @@ REFUSALS: dict[str, Row] = {
         "Remove the reason on {hosts} and run again: a run goes on where this one stopped.",
     ),
     "RS-070": Row("Nothing is staged for a member", "Run without --limit, and see why staging failed on {hosts}."),
+    "RS-071": Row(
+        "A shard of a cluster that can't be formed whole",
+        "Its shards are formed together. Remove what keeps the others from it, then run again.",
+    ),
+    "RS-072": Row(
+        "Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",
@@ -271,6 +278,70 @@ REFUSALS: dict[str, Row] = {
     "RS-107": Row(
         "Acknowledged writes are missing, or twice there",
         "See {path}. Keep the hosts' journals: this must never happen, and is worth a report.",
+    ),
+    # 110-119: moves of members, and what else an operator asks for
+    "RS-110": Row(
+        "A member can't leave its group",
+        "The others serve. Remove the reason and run again: the move goes on where it stopped.",
+    ),
+    "RS-111": Row("A host that still serves", "retire.yml empties a host that lives; replace.yml is for one lost."),
+    "RS-112": Row(
+        "Too little is left to rebuild from",
+        "Bring {hosts} back first, or restore the group: members are rebuilt from the living.",
+    ),
+    "RS-113": Row("Nobody confirmed it", "Answer yes when it asks, or give `-e confirm=yes`."),
+    "RS-114": Row("No such host", "Name hosts of the inventory that stand in racks, as in `-e {key}=r1h1`."),
+    "RS-115": Row(
+        "A site that is not whole",
+        "Bring it back to full redundancy first (site.yml, status.yml; replace.yml for a host that is lost).",
+    ),
+    "RS-116": Row("A host that can't take a member", "Make {host} reachable as the other hosts are, or exclude it."),
+    # 120-139: patches, certificates, what leaves management
+    "RS-120": Row(
+        "A site in maintenance",
+        "Somebody works on it. Take `rackspread_maintenance` out of the inventory when they are done, then run again.",
+    ),
+    "RS-121": Row(
+        "Patroni is paused",
+        "Ask who paused {groups} and why; `patronictl resume` ends that. Then run again.",
+    ),
+    "RS-122": Row(
+        "A host can't be spared",
+        "{host} was left as it is. See with status.yml what is missing, bring that back, then run again.",
+    ),
+    "RS-123": Row(
+        "A host, or the site after it, did not come back",
+        "Look at the console of {host}. No other host was touched. Run again when the site is whole: what is done is"
+        " not done twice.",
+    ),
+    "RS-124": Row(
+        "Updates that can't be told or taken",
+        "Look at {host}: `apt-get update`, `apt-get upgrade`, `dpkg --audit`. It was not rebooted. Then run again.",
+    ),
+    "RS-125": Row(
+        "A CA or passwords that can't be changed now",
+        "Bring the site to what is asked for first (site.yml), so that every host and member takes part.",
+    ),
+    "RS-126": Row(
+        "A phase of a change that is not rolled out",
+        "The phase stays, and nobody is locked out. Bring back what is missing and run the same playbook again.",
+    ),
+    "RS-127": Row("Nothing of that name to forget", "The lock knows {known}; a member is named `<group>/<id>`."),
+    "RS-128": Row(
+        "A host that can't forget now",
+        "Make {hosts} reachable and run again: what a host remembers and the lock does not would stop every run.",
+    ),
+    "RS-129": Row(
+        "Adoption is not built",
+        "Build the service beside it with site.yml, and bring the data over by its own means (a dump, replication).",
+    ),
+    "RS-130": Row(
+        "Something that others still stand on",
+        "{way}",
+    ),
+    "RS-131": Row(
+        "Moves that are not ended",
+        "Run site.yml, or the playbook that began them, to its end. Then run again.",
     ),
 }
 

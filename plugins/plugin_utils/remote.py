@@ -33,6 +33,10 @@ CONNECT_SECONDS = 10
 ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 """Lets ssh end by itself when its host vanishes in the middle of a call."""
 
+_BUILDING = threading.Lock()
+"""One module is built at a time. Python 3.11 counts the depth of a syntax tree for all threads together, so two that
+parse at once end with `SystemError: AST constructor recursion depth mismatch` now and then (CPython's issue 106905)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -137,6 +141,11 @@ class _Lane(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Not a task of its own: see `call`."""
         raise NotImplementedError
+
+    def _configure_module(self, *given: Any, **named: Any) -> Any:
+        """Build a module, as ActionBase does it."""
+        with _BUILDING:
+            return super()._configure_module(*given, **named)
 
     def call(self, module: str, arguments: Mapping[str, Any]) -> Answer:
         """Run a module; in a thread."""

@@ -34,6 +34,8 @@ def render(topology: Mapping[str, Any], login: Login, width: int = 100) -> str:
     parts = [draw(topology, width)]
     if shards := shard_endpoints(topology):
         parts += [_endpoints(topology, shards), _connecting(topology, shards, login)]
+    if nodes := list(_members(topology, "redis", "shard")):
+        parts.append(_redis(topology, nodes[0]))
     return "\n\n".join(parts)
 
 
@@ -52,6 +54,14 @@ def shard_endpoints(topology: Mapping[str, Any]) -> list[tuple[str, int, int]]:
         for key, group in topology["groups"].items()
         if group["service"] == "postgres" and group["component"] == "shard"
     ]
+
+
+def proxy_endpoints(topology: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Where clients of Redis that know nothing of its cluster go: to the balancers, else to the proxies themselves."""
+    proxies = list(_members(topology, "redis", "proxy"))
+    if proxies and balancers(topology):
+        return [(address, proxies[0]["ports"]["front"]) for address in published_addresses(topology)]
+    return [(member["address"], member["ports"]["main"]) for member in proxies]
 
 
 def _endpoints(topology: Mapping[str, Any], shards: list[tuple[str, int, int]]) -> str:
@@ -77,6 +87,17 @@ def _connecting(topology: Mapping[str, Any], shards: list[tuple[str, int, int]],
         f"Statistics:   {' '.join(pages)} (user {login.statistics})",
         f"  the CA:       {state}/pki/edge/ca.crt",
         f"  the password: {state}/secrets/edge.yml, `stats`",
+    ])
+
+
+def _redis(topology: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    state = _shortened(topology["state"])
+    client = f"redis-cli --tls --cacert {state}/pki/redis/ca.crt --user application --askpass"
+    ways = [f"{client} -h {address} -p {port}" for address, port in proxy_endpoints(topology)[:1]]
+    return "\n".join([
+        *(f"To Redis:     {way}" for way in ways),
+        f"  to a node:    {client} -c -h {node['address']} -p {node['ports']['main']}",
+        f"  the password: {state}/secrets/redis.yml, `application`",
     ])
 
 

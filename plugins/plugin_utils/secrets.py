@@ -6,6 +6,9 @@
 A secret is, in this order, the one that the user gives in `rackspread_secrets` (never written anywhere), the one in
 `<inventory>/.rackspread/secrets/<service>.yml` (0600), or generated once and kept there. None is generated over a
 service that was formed.
+
+While a service's passwords are replaced (passwords.py), the new ones lie beside, in `<service>.next.yml`; the file
+`<service>.change` names the change, by its number, and its phase. It stays when the change has ended.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ import os
 import secrets
 import string
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from . import files, state
+from . import files, phases, state
 from .refusals import Refusal
 
 SECRETS: dict[str, dict[str, str]] = {
@@ -28,6 +32,12 @@ SECRETS: dict[str, dict[str, str]] = {
         "replication": "the role by which replicas stream",
         "rewind": "the role by which pg_rewind reads the new primary",
         "rest": "Patroni's REST interface, for what changes something (beside the client certificate)",
+    },
+    "redis": {
+        "application": "the user `application`, who reads and writes keys",
+        "admin": "the user `admin`, who may do everything",
+        "replication": "the user `replication`, as whom replicas follow their masters",
+        "exporter": "the user `exporter`, who reads figures and no keys",
     },
     "edge": {
         "stats": "HAProxy's statistics page",
@@ -47,9 +57,53 @@ HEADER = "# Made once by rackspread. Keep it with the inventory's lock, and away
 Given = Mapping[str, Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The replacement of a service's passwords that is under way, or the last one.
+
+    Args:
+        number: how many there were, with this one.
+        phase: of phases.PHASES; "" where it has ended.
+    """
+
+    number: int = 0
+    phase: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What members are to run with: the number and the phase, `2.1 trust`; "" before the first change.
+
+        After the last phase that changes a host it stays.
+        """
+        place = min(phases.PHASES.index(self.phase or "drop"), 2)
+        return f"{self.number}.{place + 1} {phases.PHASES[place]}" if self.number else ""
+
+
 def path_for(inventory: str | os.PathLike[str], service: str) -> Path:
     """The file with a service's secrets."""
     return state.folder(inventory) / "secrets" / f"{service}.yml"
+
+
+def next_path(inventory: str | os.PathLike[str], service: str) -> Path:
+    """The file with the passwords that take the place of the present ones."""
+    return path_for(inventory, service).with_suffix(".next.yml")
+
+
+def change_path(inventory: str | os.PathLike[str], service: str) -> Path:
+    """The file that names the change of a service's passwords."""
+    return path_for(inventory, service).with_suffix(".change")
+
+
+def change_of(inventory: str | os.PathLike[str], service: str) -> Change:
+    """The change of a service's passwords. Raises Refusal RS-042 where its file can't be understood."""
+    path = change_path(inventory, service)
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return Change()
+    if not (words and words[0].isdigit() and words[1:] in ([], *([phase] for phase in phases.PHASES))):
+        raise Refusal("RS-042", f"{path} holds no number and phase of a change.", path=path)
+    return Change(int(words[0]), *words[1:])
 
 
 def read(path: Path) -> dict[str, str]:
@@ -73,12 +127,34 @@ def find(inventory: str | os.PathLike[str], service: str, name: str, given: Give
     """
     if name not in SECRETS.get(service, {}):
         raise ValueError(f"{service} has no secret {name}; it has: {', '.join(SECRETS.get(service, {})) or 'none'}")
-    path = path_for(inventory, service)
-    value = (given or {}).get(service, {}).get(name) or read(path).get(name)
+    value = (given or {}).get(service, {}).get(name) or _kept(inventory, service)[0].get(name)
     if not value:
-        sentence = f"The secret {name} of {service} is neither given nor in {path}."
+        sentence = f"The secret {name} of {service} is neither given nor in {path_for(inventory, service)}."
         raise Refusal("RS-043", sentence, given=f"{GIVEN}.{service}.{name}")
     return value
+
+
+def beside(inventory: str | os.PathLike[str], service: str, given: Given | None = None) -> dict[str, str]:
+    """The kept secrets, by name, that are to be accepted beside those that `find` answers: while they are replaced.
+
+    Raises Refusal RS-042 as `find`.
+    """
+    other = _kept(inventory, service)[1]
+    return {name: value for name, value in other.items() if name not in (given or {}).get(service, {})}
+
+
+def _kept(inventory: str | os.PathLike[str], service: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What is presented of the kept secrets, and what is accepted beside, by the phase of a change."""
+    now, phase = read(path_for(inventory, service)), change_of(inventory, service).phase
+    if not phase:
+        return now, {}
+    new = read(next_path(inventory, service))
+    if not new:
+        path = next_path(inventory, service)
+        raise Refusal("RS-042", f"{service} is in the phase {phase}, and {path} holds no passwords.", path=path)
+    if phase == "trust":
+        return now, new
+    return {**now, **new}, {name: now[name] for name in new if name in now} if phase == "present" else {}
 
 
 def ensure_secrets(
@@ -118,12 +194,17 @@ def ensure_secrets(
         with files.exclusive(path.parent):
             kept = read(path)  # another run may have been here meanwhile
             missing = sorted(wanted - kept.keys())
-            fresh = {name: _generate() for name in missing}
-            if fresh:
-                files.write_whole(path, HEADER + yaml.safe_dump(kept | fresh), 0o600)
+            if missing:
+                files.write_whole(path, text(kept | {name: fresh() for name in missing}), 0o600)
             made += [f"{service}/{name}" for name in missing]
     return made
 
 
-def _generate() -> str:
+def text(values: Mapping[str, str]) -> str:
+    """The content of a file of secrets."""
+    return HEADER + yaml.safe_dump(dict(values))
+
+
+def fresh() -> str:
+    """A new secret."""
     return "".join(secrets.choice(ALPHABET) for _place in range(LENGTH))

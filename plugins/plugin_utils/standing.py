@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
+from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, State, classified
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.plugin_utils.leaders import better
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Seen
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import Body, bodies_of, survives
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES
 
 HOLDER = "keepalived"
 """The row of services whose leader holds the virtual addresses."""
@@ -54,7 +56,9 @@ class Standing:
     def of(cls, groups: Mapping[str, Mapping[str, Any]], seen: Seen, lock: Lock, vips: int = 0) -> Standing:
         """Classify what a look answered, by what the lock knows."""
         known = {
-            (service, group): classified(members, Known.of(lock, group), SERVICES[service])
+            (service, group): [
+                seen for seen in classified(members, Known.of(lock, group), SERVICES[service]) if not seen.retired
+            ]
             for (service, group), members in seen.items()
         }
         named = {name for _service, name in seen}
@@ -72,6 +76,10 @@ class Standing:
                 holders = [seen.host for seen in members if seen.leads]
                 if not holders or len(holders) > self.vips:
                     found.append(f"the virtual address is on {' and '.join(holders) or 'no balancer'}")
+        for row in (row for row in SERVICES.values() if row.spans):
+            groups = {group: members for (service, group), members in self.seen.items() if service == row.name}
+            if groups and not (verdict := spanning.healthy(groups)) and verdict.reason not in found:
+                found.append(verdict.reason)
         return found
 
     def leader(self, group: str) -> Observation | None:
@@ -79,18 +87,39 @@ class Standing:
         leaders = {seen.host: seen for members in self._programs(group) for seen in members if seen.leads}
         return next(iter(leaders.values())) if len(leaders) == 1 else None
 
+    def displaced(self) -> list[str]:
+        """The leaders that are not where they should be, a sentence each: shards at home, etcd apart from them."""
+        found, racks = [], []
+        for (service, group), members in self.seen.items():
+            leader = self.leader(group)
+            home = next((seen for seen in members if seen.preferred), None)
+            if SERVICES[service].gate == "in_sync" and leader:
+                racks.append(leader.rack)
+                if home and home.host != leader.host:
+                    found.append(f"{group} is led on {leader.host}, and {home.host} is its home")
+        for (service, _group), members in self.seen.items():
+            if service == "etcd":
+                said = {seen.member: seen.live or {} for seen in members}
+                move = better(
+                    [{"id": seen.member, "host": seen.host, "rack": seen.rack} for seen in members], said, racks
+                )
+                found += [move.reason] if move else []
+        return found
+
     def serving(self, group: str) -> list[str]:
         """The hosts whose member of a group serves in all its programs, with all that it should have."""
         found: list[set[str]] = []
         for (service, name), members in self.seen.items():
             if name == group:
                 in_sync = {member for seen in members if seen.leads for member in seen.tells("in_sync", ())}
-                found.append({
-                    seen.host
-                    for seen in members
-                    if seen.state is State.JOINED
-                    and (SERVICES[service].gate != "in_sync" or seen.leads or seen.member in in_sync)
-                })
+                found.append(
+                    {
+                        seen.host
+                        for seen in members
+                        if seen.state is State.JOINED
+                        and (SERVICES[service].gate != "in_sync" or seen.leads or seen.member in in_sync)
+                    }
+                )
         return sorted(set.intersection(*found)) if found else []
 
     def survives(self, racks: Iterable[str]) -> dict[str, list[str]]:
@@ -130,9 +159,7 @@ class Standing:
             whole.append({**group, "name": key})
             living.append({**group, "name": key, "members": members})
         needed = {body.name: len(body.places) - body.spare for body in bodies_of(whole)}
-        return [
-            Living(body.name, body.places, body.votes, body.loses, needed[body.name]) for body in bodies_of(living)
-        ]
+        return [Living(body.name, body.places, body.votes, body.loses, needed[body.name]) for body in bodies_of(living)]
 
     def _programs(self, group: str) -> list[Sequence[Observation]]:
         """The members of a group in each of its programs that has leaders: a VIP's holder is keepalived's to tell."""
@@ -140,12 +167,15 @@ class Standing:
         return [rows[HOLDER]] if HOLDER in rows else list(rows.values())
 
 
-def exposition(survived: Mapping[str, Sequence[str]], ailments: Sequence[str], now: float) -> str:
+def exposition(
+    survived: Mapping[str, Sequence[str]], ailments: Sequence[str], days: Mapping[str, int], now: float
+) -> str:
     """The same as text for node-exporter's textfile collector (Prometheus' text exposition format).
 
     Args:
         survived: by rack why the site would not survive its loss.
         ailments: what keeps the site from being whole.
+        days: by service how many are left to the certificate that ends first.
         now: seconds since 1970.
     """
     lines = [
@@ -155,6 +185,9 @@ def exposition(survived: Mapping[str, Sequence[str]], ailments: Sequence[str], n
         "# HELP rackspread_ailments How many groups are not whole.",
         "# TYPE rackspread_ailments gauge",
         f"rackspread_ailments {len(ailments)}",
+        "# HELP rackspread_certificate_days Days left to the certificate of a service that ends first.",
+        "# TYPE rackspread_certificate_days gauge",
+        *(f'rackspread_certificate_days{{service="{service}"}} {left}' for service, left in days.items()),
         "# HELP rackspread_status_timestamp_seconds When this was looked at.",
         "# TYPE rackspread_status_timestamp_seconds gauge",
         f"rackspread_status_timestamp_seconds {now:.0f}",

@@ -13,6 +13,12 @@ import pytest
 Tell = Callable[[str], None]
 SHARDS = ("postgres_shard1", "postgres_shard2")
 GIB = 1024
+CHECK = (
+    """REDISCLI_AUTH=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["secrets"]["admin"])'"""
+    " /etc/rackspread/redis_shard1/current/cluster.json) redis-cli --user admin --tls"
+    " --cacert /etc/rackspread/pki/redis/ca.crt --cluster check {address}:{port}"
+)
+"""Redis' own check of a cluster, for root of a host with a member of the first shard."""
 
 pytestmark = pytest.mark.usefixtures("demo")
 
@@ -47,6 +53,8 @@ def test_it_ends_with_the_map_the_endpoints_and_the_way_in(demo: live.Run, told:
 def test_a_line_that_it_ends_with_works_as_it_stands(demo: live.Run) -> None:
     (line,) = re.findall(r"^  postgres_shard1:  lab/lab ssh client (.*)$", demo.output, re.MULTILINE)
     assert re.search(r"198\.18\.0\.\d+ +\| f", live.client(shlex.split(line)[0]).stdout)
+    (line,) = re.findall(r"^  redis: +lab/lab ssh client '(.*)'$", demo.output, re.MULTILINE)
+    assert live.client(line).stdout == "OK\n"
 
 
 def test_each_member_is_in_a_rack_of_its_own_and_each_primary_in_another() -> None:
@@ -108,6 +116,53 @@ def test_nobody_comes_in_without_tls_the_password_or_the_right_name() -> None:
     code, said = psql(port, "SELECT 1", "sslmode=verify-full&host=anywhere.example&hostaddr=198.18.0.100")
     assert code != 0
     assert "does not match host name" in said
+
+
+def redis_cli(words: str, client: str = live.REDIS_CLI) -> str:
+    """What redis-cli says to the client."""
+    done = live.client(f"timeout 20 sh -c {shlex.quote(f'{client} {words}')}", check=False)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_redis_own_check_finds_nothing_and_each_replica_is_in_another_rack_than_its_master() -> None:
+    shards = live.members("redis_shard")
+    live.until(lambda: not live.redis_ailments(), "all members of Redis are in step", 60)
+    masters = {}
+    for shard, those in shards.items():
+        assert sorted(member["rack"] for member in those) == ["rack1", "rack2", "rack3"]
+        masters[shard] = next(member for member in those if member["leader"])
+    assert {f"{shard}/{member['host']}" for shard, member in masters.items()} == {
+        place for place, each in live.redis().items() if each["role"] == "master"
+    }
+    addresses = {member["address"]: member["rack"] for those in shards.values() for member in those}
+    for place, each in live.redis().items():
+        if each["role"] == "slave":
+            shard, _slash, host = place.partition("/")
+            (rack,) = live.racks_of([host])
+            assert each["master"] == masters[shard]["address"]
+            assert addresses[each["master"]] != rack
+    node = masters["redis_shard1"]
+    said = live.root(node["host"], CHECK.format(address=node["address"], port=node["ports"]["main"]))
+    assert "[OK] All nodes agree about slots configuration." in said
+    assert "[OK] All 16384 slots covered." in said
+    assert "[ERR]" not in said
+    assert "[WARNING]" not in said
+
+
+def test_what_redis_takes_through_a_proxy_a_client_of_the_cluster_finds_at_the_nodes() -> None:
+    node = live.members("redis_shard1")["redis_shard1"][0]
+    for number in range(5):  # of several shards
+        assert redis_cli(f"-h {live.VIP} -p 6379 set demo:{number} {number}") == "OK"
+        at_the_node = f"-c -h {node['address']} -p {node['ports']['main']} get demo:{number}"
+        live.until(lambda: redis_cli(at_the_node).splitlines()[-1] == str(number), "it is read", 20)  # noqa: B023
+
+
+def test_redis_turns_away_who_has_no_tls_or_no_password() -> None:
+    node = live.members("redis_shard1")["redis_shard1"][0]
+    for host, port in ((live.VIP, 6379), (node["address"], node["ports"]["main"])):
+        assert "NOAUTH" in redis_cli(f"-h {host} -p {port} get demo:0", "redis-cli --tls --cacert .redis/ca.crt")
+        assert "PONG" not in redis_cli(f"-h {host} -p {port} ping", "redis-cli")
+    assert "NOPERM" in redis_cli(f"-h {node['address']} -p {node['ports']['main']} flushall")
 
 
 def test_etcd_turns_away_who_has_no_certificate() -> None:

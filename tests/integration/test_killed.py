@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,25 +31,10 @@ def bare_lab() -> Iterator[None]:
         live.lab("down", check=False)
 
 
-def kill_at(words: str, output: Path) -> None:
-    """Begin a run, and kill it with all its workers once it has said something."""
-    with output.open("w") as file:
-        run = subprocess.Popen(
-            live.playbook_command("site.yml"), cwd=live.ROOT, env=live.ansible_environment(),
-            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        live.until(lambda: words in output.read_text() or run.poll() is not None, f"the run says {words!r}", 900, 0.1)
-        assert run.poll() is None, output.read_text()[-6000:]
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-
-
 @pytest.mark.usefixtures("bare_lab")
 @pytest.mark.parametrize("point", POINTS)
 def test_a_first_run_that_was_killed_is_finished_by_the_next(point: str, tmp_path: Path) -> None:
-    kill_at(POINTS[point], tmp_path / "output")
+    live.kill_at(POINTS[point], tmp_path / "output")
     again = live.demo()
     assert again.code == 0, again.output[-8000:]
     live.await_whole()

@@ -144,7 +144,7 @@ def test_a_lock_is_not_rebuilt_without_the_secrets(clone: Path) -> None:
         (lambda services: services["postgres"].update(members=10), "RS-011"),
         (lambda services: services["edge"].update(vips=["10.0.0.1/24"]), "RS-014"),
         (lambda services: services["edge"].update(vips=["198.18.0.31/24"]), "RS-021"),
-        (lambda services: services.update(redis={}), "RS-023"),
+        (lambda services: services.update(mongodb={}), "RS-023"),
     ],
 )
 def test_a_spec_that_does_not_fit_the_site_is_refused_before_any_connection(
@@ -294,7 +294,9 @@ def test_an_emptied_disk_is_not_started_on_and_repaired_only_once_it_is_the_memb
     assert live.root(host, f"ls -A {data}") in ("lost+found", "lost+found\npostgres_shard1")
 
     device = live.root(host, f"findmnt --noheadings --output=SOURCE {data}")
-    live.root(host, f"systemctl stop {unit} && umount {data}")
+    own = [group for group, those in live.members("").items() if host in [member["host"] for member in those]]
+    units = " ".join(f"rackspread-{group.replace('_', '-')}" for group in own)
+    live.root(host, f"systemctl stop {units} && umount {data}")
     for command in (["e2fsck", "-fp", device], ["tune2fs", "-U", volume, device]):  # on the machine, as hosts lack them
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PATH": "/usr/sbin:/sbin"})
     live.root(host, f"mount {device} {data}")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.aims import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked, Seen
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 
 VIP = "192.0.2.100"
@@ -40,6 +40,21 @@ def topology(vips: bool = True) -> dict[str, Any]:
     }
 
 
+def redis() -> dict[str, dict[str, Any]]:
+    """The groups of three shards of Redis, each preferably led in another rack, and of two proxies before them."""
+    found = {
+        f"redis_shard{index}": {
+            "service": "redis", "component": "shard", "index": index, "members": [
+                {**member(number, main=16378 + index, bus=26378 + index), "leader": number == index}
+                for number in (1, 2, 3)
+            ],
+        }
+        for index in (1, 2, 3)
+    }  # fmt: skip
+    proxies = [member(number, main=17379, admin=17479, front=6379) for number in (1, 2)]
+    return {**found, "redis_proxy1": {"service": "redis", "component": "proxy", "index": 1, "members": proxies}}
+
+
 def asked() -> list[Asked]:
     return [
         Asked(row.name, [{"name": key, **group}], lambda _host, row=row: "/srv" if row.stateful else None, row.program)
@@ -53,9 +68,12 @@ def site() -> Site:
 
 
 def standing(
-    *away: str, leader: int = 1, in_sync: tuple[int, ...] = (1, 2, 3), holders: tuple[int, ...] = (1,)
-) -> Standing:
-    """The site with all its members joined, but for those on these hosts, which are stopped."""
+    *away: str, leader: int = 1, in_sync: tuple[int, ...] = (1, 2, 3), holders: tuple[int, ...] = (1,),
+    preferred: int = 0, leaving: tuple[int, ...] = (), **facts: Any,
+) -> Standing:  # fmt: skip
+    """The site with all its members joined, but for those on these hosts, which are stopped; `facts` are the observed
+    of all others.
+    """
     seen: Seen = {}
     for each in asked():
         for group in each.groups:
@@ -64,8 +82,13 @@ def standing(
                 Observation(one["id"], one["host"], rack=one["rack"], state=State.STOPPED)
                 if one["host"] in away
                 else Observation(
-                    one["id"], one["host"], rack=one["rack"], state=State.JOINED,
-                    live={"role": "leader" if one["id"] in leaders else "follower", "in_sync": in_sync},
+                    one["id"], one["host"], rack=one["rack"], state=State.JOINED, preferred=one["id"] == preferred,
+                    leaving=one["id"] in leaving,
+                    live={
+                        "role": "leader" if one["id"] in leaders else "follower", "in_sync": in_sync, "healthy": True,
+                        **facts.get("live", {}),
+                    },
+                    need=facts.get("need", "nothing"),
                 )
                 for one in group["members"]
             ]  # fmt: skip

@@ -43,6 +43,14 @@ def test_nothing_rewinds_or_clones_but_patroni() -> None:
     assert not found(r"""["'](?:[^"' ]*/)?pg_(rewind|basebackup)\b["']|patronictl.* reinit|/reinitialize""")
 
 
+def test_nothing_creates_or_fixes_a_cluster_of_redis_or_forces_a_failover() -> None:
+    assert found(r"ADDSLOTSRANGE"), "the one way in which slots are given"
+    words = r"--cluster\W+(create|fix|call|del-node)|[\"'](TAKEOVER|FORCE|FLUSHALL|FLUSHDB)[\"']|CLUSTER[\"', ]+RESET"
+    assert not found(words)
+    template = (ROOT / "roles/redis/templates/redis.conf.j2").read_text()
+    assert "'cluster-allow-replica-migration': 'no'" in template, "replicas stay where the placement has them"
+
+
 @pytest.mark.parametrize("danger", DANGERS, ids=lambda danger: danger["what"])
 def test_a_guard_stands_where_it_is_said_and_its_test_is_named_in_the_docs(danger: dict[str, str]) -> None:
     assert (ROOT / danger["file"]).read_text().count(danger["guard"]) == 1

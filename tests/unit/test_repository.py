@@ -97,7 +97,7 @@ def test_a_role_is_described_specified_and_tested(role: str) -> None:
     assert not [file for file in wanted if not (ROOT / file).exists()]
     assert under(f"molecule/{role}/tests", suffix=".py")
     lab = tomllib.loads((ROOT / f"molecule/{role}/lab.toml").read_text())
-    assert (lab["name"], lab["inventory"]) == (f"molecule-{role}", "inventory")
+    assert (lab["name"], lab["inventory"]) == (f"molecule-{role.replace('_', '-')}", "inventory")
     assert f'molecule("{role}")' in text_files()["tools/suite"], "the scenario is no part of `make test`"
 
 
@@ -119,8 +119,15 @@ def test_the_defaults_of_a_role_are_those_of_its_specification(role: str) -> Non
 
 @pytest.mark.parametrize("code", sorted(REFUSALS))
 def test_a_refusal_is_documented_and_tested(code: str) -> None:
-    page = (ROOT / "docs/refusals.md").read_text()
-    assert re.search(rf"^#+ {code}\b", page, re.MULTILINE), f"docs/refusals.md has no section {code}"
+    page = text_files()["docs/refusals.md"]  # of the same moment as the tests below: somebody may be writing it
+    sections = dict(re.findall(r"^## (RS-\d+) (.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert code in sections, f"docs/refusals.md has no section {code}"
+    title, *body = sections[code].strip().splitlines()
+    assert title == REFUSALS[code].title
+    means, look, act = (line.startswith("- ") for line in (body[0], *body[-2:]))
+    assert (means, look, act) == (False, True, True), f"{code}: what it means, what to look at, what to do at night"
+    assert body[-2].startswith("- **Look at** ")
+    assert body[-1].startswith("- **At three in the morning:** ")
     tests = {name for name, text in under("tests", "molecule").items() if code in text}
     assert tests, f"no test names {code}"
 
@@ -182,7 +189,13 @@ def test_the_versions_agree() -> None:
     assert galaxy["version"] in changelog["releases"]
 
 
-@pytest.mark.parametrize("name", [name for name in under("roles", suffix=".service.j2") if "base" not in name])
+def daemons() -> list[str]:
+    """The units of members: what runs once, on a timer, needs no restart."""
+    units = under("roles", suffix=".service.j2").items()
+    return [name for name, text in units if "base" not in name and "Type=oneshot" not in text]
+
+
+@pytest.mark.parametrize("name", daemons())
 def test_a_unit_is_restarted_soon_however_often_it_has_ended(name: str) -> None:
     """systemd never forgets a restart (systemd/systemd#43813): steps of delays would last for the life of a host."""
     settings = dict(re.findall(r"^(\w+)=(.*)$", text_files()[name], re.MULTILINE))

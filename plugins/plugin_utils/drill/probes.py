@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils import probing
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.report import (
     balancers,
+    proxy_endpoints,
     published_addresses,
     shard_endpoints,
     socket_of,
@@ -60,10 +62,12 @@ class Access:
     Args:
         login: answers that of Postgres, `{user, database, password}`.
         authority: answers the PEM text of a service's CA.
+        secret: answers a secret of a service, by both names (secrets.SECRETS).
     """
 
     login: Callable[[], Mapping[str, str]]
     authority: Callable[[str], str]
+    secret: Callable[[str, str], str]
 
 
 def files_of(probe: Probe) -> dict[str, str]:
@@ -154,4 +158,36 @@ def _etcd(topology: Mapping[str, Any], access: Access) -> Probe:
     )  # fmt: skip
 
 
-OWN: Mapping[str, Callable[[Mapping[str, Any], Access], Probe]] = {"etcd": _etcd, "postgres": _postgres}
+def _redis(topology: Mapping[str, Any], access: Access) -> Probe:
+    """Each shard's share of the slots, through the proxies, at the nodes, and at the nodes with WAIT."""
+    groups = {key: group for key, group in topology["groups"].items() if group["service"] == "redis"}
+    shards = {key: group["members"] for key, group in groups.items() if group["component"] == "shard"}
+    proxies = [list(endpoint) for endpoint in proxy_endpoints(topology)]
+    targets: dict[str, Any] = {}
+    for key, slots in zip(shards, slot_ranges(len(shards)), strict=True):
+        own: dict[str, Any] = {"slots": [int(slot) for slot in slots.split("-")]}
+        if proxies:
+            through = {**own, "proxies": proxies}
+            targets[f"{key} by proxy"] = {"write": through, "read": through}
+        targets[f"{key} by node"] = {"write": own, "read": own}
+        targets[f"{key} by node, WAIT 1"] = {"write": {**own, "wait": 1}}
+    return Probe(
+        "redis",
+        {
+            "targets": targets,
+            "nodes": [[each["address"], each["ports"]["main"]] for members in shards.values() for each in members],
+            "user": "application",
+            "ca": f"{probing.folder('redis')}/ca.crt",
+            "timeout": 0.5,
+        },
+        secrets={"password": access.secret("redis", "application")},
+        texts={"ca.crt": access.authority("redis")},
+        packages=("python3-redis",),
+    )
+
+
+OWN: Mapping[str, Callable[[Mapping[str, Any], Access], Probe]] = {
+    "etcd": _etcd,
+    "postgres": _postgres,
+    "redis": _redis,
+}

@@ -15,7 +15,9 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refu
 STEP = 0.1
 """Seconds of one bar in the picture, as the probes count them."""
 
-GOALS: dict[str, tuple[float, float]] = {"edge": (0.5, 1.0), "etcd": (3.0, 3.0), "postgres": (29.0, 6.0)}
+GOALS: dict[str, tuple[float, float]] = {
+    "edge": (0.5, 1.0), "etcd": (3.0, 3.0), "postgres": (29.0, 6.0), "redis": (5.0, 5.0),
+}  # fmt: skip
 """By service, the seconds in which clients are served again after a fault, and after one that ends processes alone."""
 
 ASKED = {"edge": "knock"}

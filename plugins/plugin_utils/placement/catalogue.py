@@ -89,10 +89,12 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         # The bus lies 10000 above the main port, as Redis has it by default.
         "redis", "shard", "shards", 3, weight=1024, members_key="members", members=3, leads=True, leaders_vote=True,
+        roles=("redis",),
         ports=(Port("main", 16379, SHARDED), Port("bus", 26379, SHARDED)),
     ),
     Component(
         "redis", "proxy", "proxies", 2, weight=128, optional=True, fronts=("redis_shard",),
+        roles=("redis_proxy",),
         ports=(Port("main", 17379), Port("admin", 17479), Port("front", 6379, published=True)),
     ),
     Component(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..lock import Lock, LockedGroup
@@ -26,6 +27,8 @@ def kept_groups(
         lock: what is there.
         lost: hosts that are given up: their members are left out, and their ids are never given again.
 
+    Members that are leaving are left out as well: others have their places already.
+
     Raises Refusal: RS-016 no port left, RS-018 fewer asked for than there are, RS-019 and RS-020 a host that left or
     changed.
     """
@@ -36,14 +39,16 @@ def kept_groups(
         demand = asked.get(component)
         if demand is None:
             raise Refusal("RS-018", f"The spec asks for no {component}, and there is {key}.", key=key, live="the spec")
-        if len(locked.members) > demand.members:
+        staying = [member for member in locked.members if not member.leaving]
+        if len(staying) > demand.members:
             raise Refusal(
                 "RS-018",
-                f"The spec asks for {demand.members} members, and {key} has {len(locked.members)}.",
+                f"The spec asks for {demand.members} members, and {key} has {len(staying)}.",
                 key=demand.members_key,
-                live=len(locked.members),
+                live=len(staying),
             )
-        members = _members(key, locked, demand.ports_of(locked.index), hosts, lost)
+        ports = demand.ports_of(locked.index)
+        members = tuple(_member(key, locked, member, ports, hosts) for member in staying if member.host not in lost)
         kept[component].append(Group(key, component, locked.index, members, locked.next_id))
     for component, groups in kept.items():
         demand = asked[component]
@@ -57,28 +62,37 @@ def kept_groups(
     return kept
 
 
-def _members(
-    key: str, locked: LockedGroup, ports: Mapping[str, int], hosts: Mapping[str, Host], lost: Collection[str]
-) -> tuple[Member, ...]:
-    members = []
-    for member in locked.members:
-        if member.host in lost:
-            continue
-        host = hosts.get(member.host)
-        if host is None:
-            raise Refusal("RS-019", f"{key} has a member on {member.host}, which is in no rack.", host=member.host)
-        for what, was, now in (("address", member.address, host.address), ("rack", member.rack, host.rack)):
-            if was not in (None, now) and (locked.formed or locked.intent):
-                raise Refusal(
-                    "RS-020",
-                    f"{key} was formed with {what} {was} of {host.name}, and the inventory says {now}.",
-                    what=f"the {what} of {host.name}",
-                    was=was,
-                )
-        # Ports that the lock has stay as they are: another release's table must not move what runs.
-        own = {**ports, **member.ports} if ports else {}
-        members.append(Member(member.id, host.name, host.rack, member.leader, host.address, own))
-    return tuple(members)
+def with_leaving(placement: Placement, hosts: Mapping[str, Host], lock: Lock) -> Placement:
+    """A placement together with the members that are leaving: as long as they are there, everybody must know of them.
+
+    Raises Refusal RS-019 or RS-020 where the host of one left or changed.
+    """
+    groups = dict(placement.groups)
+    for key, locked in lock.groups.items():
+        if leaving := [_member(key, locked, member, {}, hosts) for member in locked.members if member.leaving]:
+            members = sorted((*groups[key].members, *leaving), key=lambda member: member.id)
+            groups[key] = replace(groups[key], members=tuple(members))
+    return replace(placement, groups=groups)
+
+
+def _member(
+    key: str, locked: LockedGroup, member: Member, ports: Mapping[str, int], hosts: Mapping[str, Host]
+) -> Member:
+    """A member of the lock on its host as that is today."""
+    host = hosts.get(member.host)
+    if host is None:
+        raise Refusal("RS-019", f"{key} has a member on {member.host}, which is in no rack.", host=member.host)
+    for what, was, now in (("address", member.address, host.address), ("rack", member.rack, host.rack)):
+        if was not in (None, now) and (locked.formed or locked.intent):
+            raise Refusal(
+                "RS-020",
+                f"{key} was formed with {what} {was} of {host.name}, and the inventory says {now}.",
+                what=f"the {what} of {host.name}",
+                was=was,
+            )
+    # Ports that the lock has stay as they are: another release's table must not move what runs.
+    own = {**ports, **member.ports} if ports or member.leaving else {}
+    return replace(member, rack=host.rack, address=host.address, ports=own)
 
 
 def changes(lock: Lock, placement: Placement) -> list[dict[str, Any]]:

@@ -43,7 +43,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One place in a group; `leader` is the preferred leader, not the present one."""
+    """One place in a group; `leader` is the preferred leader, not the present one.
+
+    `leaving`: another member takes over from it, after which it is stopped. It counts for nothing that is placed.
+    """
 
     id: int
     host: str
@@ -51,6 +54,7 @@ class Member:
     leader: bool = False
     address: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
+    leaving: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The member as everybody else sees it: the lock, the slices, the inputs of roles. Unknown keys are absent."""
@@ -59,6 +63,8 @@ class Member:
             shape["address"] = self.address
         if self.ports:
             shape["ports"] = dict(self.ports)
+        if self.leaving:
+            shape["leaving"] = True
         return shape
 
     @classmethod
@@ -71,6 +77,7 @@ class Member:
             leader=shape["leader"],
             address=shape.get("address"),
             ports=dict(shape.get("ports", {})),
+            leaving=shape.get("leaving", False),
         )
 
 

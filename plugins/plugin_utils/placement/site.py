@@ -17,7 +17,7 @@ from .bounds import bounds
 from .catalogue import BY_ID, fronted
 from .engine import place
 from .hosts import racks_of, resolve
-from .kept import changes
+from .kept import changes, with_leaving
 from .model import Demand, Group, Host, Placement
 from .page import Picture
 from .spec import Spec
@@ -186,7 +186,11 @@ def plan(
     """
     hosts = resolve(racks_of(spec.racks, groups, variables), variables)
     demands = tuple(replace(ask.demand(hosts, groups), rack_first=spec.rack_first) for ask in spec.asks)
-    placement = place(demands, hosts.values(), lock)
+    if lock.given_up:
+        demands = tuple(
+            replace(of, hosts=tuple(name for name in of.hosts if name not in lock.given_up)) for of in demands
+        )
+    placement = with_leaving(place(demands, hosts.values(), lock), hosts, lock)
     _check_ports(placement)
     for group in placement.groups.values():
         if group.component == "edge_balancer":

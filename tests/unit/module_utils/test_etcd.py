@@ -140,3 +140,47 @@ def test_a_voter_that_answers_has_not_lost_its_disk_and_is_not_removed(
     else:
         etcd.expel(MEMBERS[1])
     assert ("/v3/cluster/member/remove" in cluster.asked) is not alive
+
+
+class Peers:
+    """What a living voter is asked and told, in the place of its JSON gateway."""
+
+    def __init__(self, *members: dict[str, Any]) -> None:
+        self.listed = list(members)
+        self.removed: list[str] = []
+
+    def members(self, **_how: Any) -> list[dict[str, Any]]:
+        return self.listed
+
+    def call(self, path: str, body: dict[str, Any], _seconds: float = 2) -> dict[str, Any]:
+        assert path == "/v3/cluster/member/remove"
+        self.removed.append(body["ID"])
+        return {}
+
+
+def expelled(etcd: Etcd, target: dict[str, Any], *members: dict[str, Any], answers: bool = False) -> list[str]:
+    peers = Peers(*members)
+    etcd.__class__ = type("Told", (Etcd,), {"_client": peers, "_answers": lambda *_: answers})
+    etcd.expel(target)
+    return peers.removed
+
+
+SECOND = {"ID": "22", "name": "etcd_voter1-2", "peerURLs": ["https://198.18.12.21:2480"]}
+
+
+def test_a_voter_that_leaves_is_removed_while_it_runs(etcd: Etcd) -> None:
+    assert expelled(etcd, {**MEMBERS[1], "leaving": True}, SECOND, answers=True) == ["22"]
+    assert expelled(etcd, {**MEMBERS[1], "leaving": True}) == [], "once more, by the run after one that was killed"
+
+
+def test_a_lost_voter_is_removed_and_not_its_successor_at_the_same_address(etcd: Etcd) -> None:
+    successor = {**MEMBERS[1], "id": 6}
+    etcd.group["members"] = [MEMBERS[0], successor, MEMBERS[2]]
+    assert expelled(etcd, MEMBERS[1], SECOND) == ["22"]
+    for name in ({"name": "etcd_voter1-6"}, {}):  # running, and expected but not started yet
+        assert expelled(etcd, MEMBERS[1], {"ID": "66", "peerURLs": SECOND["peerURLs"], **name}) == []
+
+
+def test_a_lost_voter_that_never_started_is_removed(etcd: Etcd) -> None:
+    etcd.group["members"] = [MEMBERS[0], MEMBERS[2]]
+    assert expelled(etcd, MEMBERS[1], {"ID": "22", "peerURLs": SECOND["peerURLs"]}) == ["22"]

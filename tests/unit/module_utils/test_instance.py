@@ -1,5 +1,6 @@
 """An instance's versions: staged beside what runs, taken by a switch, reverted to what ran."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -205,3 +206,67 @@ def test_the_marker_says_whose_data_it_is(instance: Instance) -> None:
     assert instance.marker() == {
         "site_id": "site", "group": "etcd_voter1", "member": 2, "formation_id": "formation",
     }
+
+
+def test_a_restart_that_is_asked_for_is_wanted_until_the_process_was_started_anew(instance: Instance) -> None:
+    instance.stage(files())
+    run(instance)
+    assert (instance.need(running=True), instance.asked_for()) == ("nothing", False)
+    instance.ask()
+    assert (instance.need(running=True), instance.asked_for()) == ("restart", True)
+    run(instance)
+    assert (instance.need(running=True), instance.asked_for()) == ("nothing", False)
+    instance.stage(files("b"))
+    run(instance)
+    assert not instance.asked_for(), "what was asked once is done"
+
+
+def test_data_that_is_no_longer_this_members_is_not_put_aside(instance: Instance) -> None:
+    assert instance.put_aside() is None
+    Instance.of("etcd_voter1", 3, "/srv/data", root=instance.root).claim("site", "first")
+    assert instance.put_aside() is None
+    instance.claim("site", "first")
+    aside = instance.put_aside()
+    assert aside == f"{instance.data}.retired-2"
+    assert instance.put_aside() == aside
+    assert not Path(instance.data or "").exists()
+
+
+def test_a_file_is_told_as_the_process_has_taken_it(instance: Instance) -> None:
+    assert instance.taken("password_phase") is None
+    for mark in ("1.1 trust", "1.2 present"):
+        staged = File("password_phase", f"{mark}\n", effect="reload")
+        instance.stage([File(f"{instance.unit}.service", "[Service]\n"), staged])
+        assert instance.taken("password_phase") != f"{mark}\n", "it is only staged"
+        instance.switch(running=mark != "1.1 trust")
+        instance.note_start()
+        assert instance.taken("password_phase") == f"{mark}\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "taken"),
+    [
+        ("", "", True), ("", "1.1 trust", True), ("1.1 trust", "1.1 trust", True), ("1.3 drop", "2.1 trust", True),
+        ("9.3 drop", "10.1 trust", True), ("1.1 trust", "", False), ("1.3 drop", "1.2 present", False),
+        ("2.1 trust", "1.3 drop", False),
+    ],
+)  # fmt: skip
+def test_passwords_that_the_site_has_left_behind_are_not_staged(
+    instance: Instance, there: str, given: str, taken: bool
+) -> None:
+    def files(mark: str) -> list[File]:
+        unit = File(f"{instance.unit}.service", "[Service]\n")
+        return [unit, *([File("password_phase", f"{mark}\n", effect="reload")] if mark else [])]
+
+    instance.stage(files(there))
+    with contextlib.nullcontext() if taken else pytest.raises(Failed, match="older than the site's"):
+        instance.require_no_older(files(given))
+
+
+def test_packages_that_are_asked_for_and_not_there_are_told(instance: Instance) -> None:
+    instance.stage(files())
+    assert instance.packages() == []
+    run(instance)
+    assert instance.stage(files(), packages=["no-such-package=1"])
+    assert instance.packages() == ["no-such-package=1"]
+    assert instance.need(running=True) == "nothing", "no file of it has changed"

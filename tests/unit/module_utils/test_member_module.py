@@ -36,6 +36,9 @@ class Thing(Driver):
     def resume(self) -> None:
         self.started += 1
 
+    def leave(self) -> None:
+        """Nor in here."""
+
     def enable(self, unit_changed: bool) -> None:
         """No systemd in here."""
 
@@ -127,3 +130,75 @@ def test_of_two_calls_at_once_one_acts(tmp_path: Path) -> None:
         pass
     with host.flock(path, timeout=0.3):
         pass
+
+
+def leaving(member: Member) -> Member:
+    """The same member, when the lock says that another takes over from it."""
+    member.driver.member = {**GROUP["members"][0], "leaving": True}
+    return member
+
+
+def test_a_member_that_leaves_is_put_away_and_its_data_is_kept(member: Member) -> None:
+    file = put_data(member)
+    member.instance.claim("site", "first")
+    remember(member, formed="c")
+    assert not member.observe()["retired"]
+    answer = leaving(member).retire()
+    aside = Path(f"{member.instance.data}.retired-1")
+    assert answer == {"data": str(aside), "remaining": []}
+    assert (aside / "data").read_text() == "old"
+    assert not file.exists()
+    known = record.read(member.instance.root) or {}
+    assert "thing_group1" not in known["groups"]
+    assert known["retired"]["thing_group1/1"]["data"] == str(aside)
+    seen = member.observe()
+    assert seen["retired"]
+    assert seen["record"] is None
+    assert leaving(member).retire() == answer, "again, by the run after one that was killed"
+
+
+def test_a_member_that_stays_is_not_put_away(member: Member) -> None:
+    file = put_data(member)
+    with pytest.raises(host.Failed, match="neither leaves nor is lost"):
+        member.retire()
+    assert file.exists()
+
+
+def test_another_program_of_a_member_that_leaves_is_told(member: Member) -> None:
+    remember(member)
+    with record.update(member.instance.root) as known:
+        known["groups"]["thing_group1_other"] = {**known["groups"]["thing_group1"], "member": 1}
+        known["groups"]["thing_group12"] = {**known["groups"]["thing_group1"], "member": 1}
+    assert leaving(member).retire()["remaining"] == ["thing_group1_other"]
+
+
+def test_a_lost_member_is_put_away_beside_its_successor_whose_unit_and_data_are_left_alone(member: Member) -> None:
+    put_data(member)
+    successor = {**GROUP["members"][0], "id": 4}
+    member.group.update(members=[successor], gone=[GROUP["members"][0]])
+    with record.update(member.instance.root) as known:
+        known.update(site_id="site", host="h1", machine_id="")
+        known["groups"]["thing_group1"] = {**GROUP, "member": 4, "formed": "c", "intent": None, "volume": None}
+    host.write_atomic(f"{member.instance.data}/.rackspread.json", '{"member": 4}')
+    assert member.retire() == {"data": None, "remaining": []}
+    known = record.read(member.instance.root) or {}
+    assert known["groups"]["thing_group1"]["member"] == 4
+    assert Path(member.instance.data or "", "data").exists()
+
+
+def test_what_the_record_says_of_another_member_is_not_believed_of_this_one(member: Member) -> None:
+    with record.update(member.instance.root) as known:
+        known.update(site_id="site", host="h1", machine_id="")
+        known["groups"]["thing_group1"] = {"member": 9, "formed": "c", "volume": {"uuid": "x", "path": "/srv"}}
+    assert member.observe()["record"] is None
+
+
+def test_a_member_that_is_forgotten_keeps_its_data_and_is_remembered_aside(member: Member) -> None:
+    file = put_data(member)
+    remember(member, formed="c")
+    for _again in range(2):
+        member.forget()
+        known = record.read(member.instance.root) or {}
+        assert known["groups"] == {}
+        assert known["forgotten"]["thing_group1"]["formed"] == "c"
+    assert file.read_text() == "old"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils import patroni
+from ansible_collections.rackspread.ha.plugins.plugin_utils import pki
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 MEMBERS = [{"id": number, "host": f"r{number}h1"} for number in (1, 2, 3)]
 
@@ -127,3 +137,57 @@ def test_who_does_not_answer_is_named() -> None:
         patroni.Rest("127.0.0.1", 1, "/nowhere").get("/health")
     with pytest.raises(patroni.NoAnswer, match="etcd does not answer"):
         patroni.keys([{"address": "127.0.0.1", "port": 1}], "/nowhere", "/rackspread/x/y/")
+
+
+class Obeys(http.server.BaseHTTPRequestHandler):
+    """A Patroni that obeys one password."""
+
+    def do_POST(self) -> None:
+        known = f"Basic {base64.b64encode(b'rackspread:the new one').decode()}"
+        self.send_response(200 if self.headers["Authorization"] == known else 401)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Not on the screen."""
+
+
+@pytest.fixture(scope="module")
+def obeying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """Its port, and the folder of the certificates by which it is called."""
+    folder = tmp_path_factory.mktemp("pki")
+    pki.ensure_ca(folder, ["postgres"], {}, "harbour")
+    authority = pki.load(folder, "postgres")
+    assert authority
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+    identity = pki.Identity("postgres", "r1h1", addresses=frozenset({ip_address("127.0.0.1")}), client=True)
+    (folder / "ca.crt").write_text(authority.trusted)
+    (folder / "tls.crt").write_text(authority.issue(public, identity, timedelta(days=1)))
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    with http.server.HTTPServer(("127.0.0.1", 0), Obeys) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, str(folder)
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["the new one"], 200), (["the old one", "the new one"], 200), (["the new one", "the old one"], 200),
+        (["the old one"], 401), ([], 401),
+    ],
+)  # fmt: skip
+def test_while_its_password_is_changed_both_are_tried(
+    obeying: tuple[int, str], words: list[str], status: int
+) -> None:
+    port, folder = obeying
+    assert patroni.Rest("127.0.0.1", port, folder, "rackspread", words).call("POST", "/switchover", {})[0] == status

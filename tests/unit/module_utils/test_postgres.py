@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils import host
+from ansible_collections.rackspread.ha.plugins.module_utils.driver import Driver, Live
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.module_utils.postgres import Postgres
 
@@ -94,3 +95,64 @@ def test_a_copy_that_was_cut_short_is_set_aside_and_kept(
     postgres._set_aside()
     (kept,) = Path(postgres.instance.data or "").glob("pgdata.unfinished-*/PG_VERSION")
     assert kept.read_text() == "17\n"
+
+
+# A leader that is to be restarted
+
+
+@pytest.fixture
+def handing_over(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> tuple[Postgres, list[str], list[str]]:
+    """A leader, what is done to its unit, and what the other member is asked to say in turn of its role."""
+    done: list[str] = []
+    said = ["follower", "follower", "leader"]
+    monkeypatch.setattr(host, "systemctl", lambda verb, *_words, **_more: done.append(verb))
+    monkeypatch.setattr(Postgres, "ask", lambda _self: Live(role="leader", in_sync=[1, 2]))
+    monkeypatch.setattr(Postgres, "overlook", lambda _self, _other: Live(role=said.pop(0) if said[1:] else said[0]))
+    monkeypatch.setattr(Driver, "start", lambda _self: done.append(f"start, another says {said[0]}"))
+    monkeypatch.setattr(Postgres, "_await_postgres", lambda _self: done.append("await"))
+    monkeypatch.setattr(Postgres, "_call", lambda _self, *words, **_more: (done.append(str(words)), (200, ""))[1])
+    monkeypatch.setattr(Postgres, "poll_seconds", 0.0)
+    return postgres, done, said
+
+
+def test_a_leader_is_stopped_until_another_leads(handing_over: tuple[Postgres, list[str], list[str]]) -> None:
+    postgres, done, _said = handing_over
+    postgres.step_down(None)
+    assert done == ["stop", "start, another says leader", "await"]
+
+
+def test_a_leader_whom_nobody_follows_is_started_again(
+    handing_over: tuple[Postgres, list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres, done, said = handing_over
+    said[:] = ["follower"]
+    monkeypatch.setattr(Postgres, "heir_seconds", 0.05)
+    with pytest.raises(host.Failed, match="nobody took over postgres_shard1 from r1h1"):
+        postgres.step_down(None)
+    assert done == ["stop", "start, another says follower"]
+
+
+def test_a_named_heir_gets_it_by_a_switchover(handing_over: tuple[Postgres, list[str], list[str]]) -> None:
+    postgres, done, _said = handing_over
+    postgres.step_down(MEMBERS[1])
+    assert done == ["('POST', '/switchover', {'leader': 'r1h1', 'candidate': 'r2h1'})", "await"]
+
+
+@pytest.mark.parametrize("in_sync", [[1], []])
+def test_a_leader_is_not_stopped_where_nobody_is_in_sync(
+    handing_over: tuple[Postgres, list[str], list[str]], in_sync: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres, done, _said = handing_over
+    monkeypatch.setattr(Postgres, "ask", lambda _self: Live(role="leader", in_sync=in_sync))
+    with pytest.raises(host.Failed, match="nobody else is in sync"):
+        postgres.step_down(None)
+    assert done == []
+
+
+def test_a_leader_that_must_meet_a_setting_first_does_not_hand_over(
+    handing_over: tuple[Postgres, list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres, done, _said = handing_over
+    monkeypatch.setattr(Postgres, "ask", lambda _self: Live(role="leader", leader_first=True, in_sync=[1, 2]))
+    postgres.step_down(None)
+    assert done == []

@@ -53,6 +53,14 @@ def test_the_umask_of_a_unit_closes_the_folder_to_nobody(instance: Instance) -> 
     assert Path(instance.note).parent.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_member_that_runs_have_forgotten_starts_and_is_guarded_all_the_same(instance: Instance) -> None:
+    known = json.loads(Path(instance.record).read_text())
+    Path(instance.record).write_text(json.dumps({**known, "groups": {}, "forgotten": known["groups"]}))
+    assert start_guard.main("etcd_voter1", instance.root) is None
+    mark(instance, member=3)
+    assert "belongs to member 3" in (start_guard.main("etcd_voter1", instance.root) or "")
+
+
 def test_a_blank_mount_point_is_refused(instance: Instance) -> None:
     assert instance.data
     shutil.rmtree(instance.data)

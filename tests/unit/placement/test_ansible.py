@@ -72,7 +72,8 @@ def test_the_lab(tmp_path: Path) -> None:
     assert inventory["rs_postgres"]["children"] == ["rs_postgres_shard"]
     assert "client" not in own
     assert [instance["unit"] for instance in own["r2h3"]["instances"]] == [
-        "rackspread-etcd-voter1",
+        "rackspread-redis-shard1",
+        "rackspread-redis-shard2",
         "rackspread-edge-balancer1",
     ]
     assert own["r2h3"]["groups"]["postgres_shard2"]["members"][1] == {

@@ -302,7 +302,7 @@ def test_no_spec_was_parsed(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None
 
 def test_what_has_no_role_is_planned_and_not_built(plan: Plan, target: dict[str, Any]) -> None:
     check_built(plan({"edge": {}, "postgres": {}}).topology)
-    with pytest.raises(Refusal, match=r"^RS-023: The spec asks for postgres_router, redis_shard, "):
+    with pytest.raises(Refusal, match=r"^RS-023: The spec asks for postgres_router, elasticsearch_master, "):
         check_built(plan(target).topology)
 
 

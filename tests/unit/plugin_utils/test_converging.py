@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Convergence,
     Deed,
     Group,
     Outcome,
     Report,
+    Wish,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +46,7 @@ class Machine:
     """A host with one member: what is on its disk and what runs.
 
     `wal` is the cluster whose data it holds, `record` what the host remembers, `running` the version of the
-    configuration that the process reads.
+    configuration that the process reads, `put_away` the data of a member that has left.
     """
 
     wal: str | None = None
@@ -58,6 +60,8 @@ class Machine:
     reachable: bool = True
     restarts: int = 0
     pending: bool = False
+    asked: bool = False
+    put_away: str | None = None
 
 
 @dataclass
@@ -69,7 +73,8 @@ class Cluster:
         dies: asked before each step that the world takes; raises Killed to end the run there.
 
     `counted` are the members that a cluster counts, `voted` those of them that had data once: a membership of its own,
-    which ends as the member is removed.
+    which ends as the member is removed. `leaving` are members from which others take over, `lost` those that the
+    placement has no more.
     """
 
     service: Service = ETCD
@@ -87,6 +92,9 @@ class Cluster:
     formations: set[str] = field(default_factory=set)
     behind: set[int] = field(default_factory=set)
     leader_first: bool = False
+    leaving: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number in range(1, self.size + 1):
@@ -95,11 +103,17 @@ class Cluster:
     @property
     def group(self) -> Group:
         return Group(
-            self.name, 1, tuple({"id": n, "host": f"h{n}", "rack": f"rack{n}", "leader": n == 1} for n in self.machines)
+            self.name,
+            1,
+            tuple(
+                {"id": n, "host": f"h{n}", "rack": f"rack{n}", "leader": n == 1, "leaving": n in self.leaving}
+                for n in self.machines
+                if n not in self.lost
+            ),
         )
 
-    def converge(self, check: bool = False) -> Report:
-        return Convergence(self.service, [self.group], self.lock, self, check).run()
+    def converge(self, check: bool = False, wish: Wish | None = None) -> Report:
+        return Convergence(self.service, [self.group], self.lock, self, check, wish).run()
 
     # The world
 
@@ -126,7 +140,7 @@ class Cluster:
 
     def save(self, lock: Lock) -> Lock:
         self.dies()
-        self.lock = Lock(lock.site_id, lock.generation + 1, lock.components, lock.groups)
+        self.lock = replace(lock, generation=lock.generation + 1)
         return self.lock
 
     def absent_hosts(self) -> list[str]:
@@ -134,6 +148,9 @@ class Cluster:
 
     def say(self, line: str) -> None:
         self.said.append(line)
+
+    def ask(self, lines: Sequence[str]) -> None:
+        self.asked += lines
 
     def now(self) -> float:
         return self.clock
@@ -191,7 +208,7 @@ class Cluster:
         need = self._need(machine)
         answer = {
             "running": bool(machine.running), "live": live, "record": machine.record, "site_id": machine.site_id,
-            "need": need, "staged": machine.staged,
+            "need": need, "staged": machine.staged, "retired": bool(machine.put_away), "asked": machine.asked,
             "found": {"state": "data" if machine.wal else "empty", "cluster_id": machine.wal, "marker": machine.marker},
         }  # fmt: skip
         return Observation.from_answer(member, answer)
@@ -199,7 +216,7 @@ class Cluster:
     def _need(self, machine: Machine) -> str:
         if not machine.running:
             return "start"
-        if machine.pending or (machine.running != machine.staged and machine.staged != SOFT):
+        if machine.pending or machine.asked or (machine.running != machine.staged and machine.staged != SOFT):
             return "restart"
         return "nothing" if machine.running == machine.staged else "reload"
 
@@ -260,7 +277,8 @@ class Cluster:
     def _expel(self, deed: Deed, machine: Machine, _lock: Lock) -> None:
         assert machine.wal
         target = deed.arguments["target"]
-        assert self.machines[target].wal is None, "a member with data was expelled"
+        if target not in self.lost | self.leaving:
+            assert self.machines[target].wal is None, "a member with data was expelled"
         if not self.lives(machine.wal):
             raise ValueError("no majority")
         self.counted[machine.wal].discard(target)
@@ -279,7 +297,7 @@ class Cluster:
             return
         served = self._serves(deed.member)
         machine.previous, machine.current = machine.current, machine.staged
-        machine.running, machine.pending = machine.staged, False
+        machine.running, machine.pending, machine.asked = machine.staged, False, False
         machine.restarts += 1
         if served and self.service.gate == "quorum" and machine.wal:
             others = self.counted[machine.wal] & set(self.alive(machine.wal)) - {deed.member}
@@ -290,8 +308,26 @@ class Cluster:
     def _revert(self, _deed: Deed, machine: Machine, _lock: Lock) -> None:
         machine.running = machine.current = machine.previous
 
+    def _ask(self, _deed: Deed, machine: Machine, _lock: Lock) -> None:
+        machine.asked = True
+
+    def _retire(self, deed: Deed, machine: Machine, _lock: Lock) -> dict[str, Any]:
+        if machine.put_away:
+            return {"remaining": []}
+        assert not machine.wal or deed.member not in self.counted[machine.wal] or self.service is POSTGRES
+        cluster = machine.wal
+        assert deed.member != self.leader, "the leader was stopped"
+        machine.running = machine.wal = machine.marker = machine.record = None
+        self.dies()  # the data is aside, and the host has yet to write it down
+        machine.put_away = cluster or "nothing"
+        if cluster:
+            self.counted[cluster].discard(deed.member)
+            assert self.lives(cluster), "a member left that could not be spared"
+        return {"data": "/srv/aside" if cluster else None, "remaining": []}
+
     def _step_down(self, deed: Deed, _machine: Machine, _lock: Lock) -> None:
-        self.leader = deed.arguments["target"]
+        heirs = [member for member in self.machines if member != deed.member and self._serves(member)]
+        self.leader = deed.arguments.get("target") or max(heirs)
 
     def _remember(self, deed: Deed, machine: Machine, lock: Lock) -> None:
         assert self._serves(deed.member)
@@ -560,12 +596,202 @@ def test_the_leader_comes_first_where_a_reload_shows_that_it_must() -> None:
     assert not any("hands over" in line for line in cluster.said)
 
 
+# What an operator asks for
+
+
+def test_restarts_that_are_asked_for_are_shown_and_done_once() -> None:
+    cluster = formed()
+    cluster.leader = 1
+    report = cluster.converge(wish=Wish(restart=True, ask=True))
+    assert [line.split(" on ")[1] for line in cluster.asked] == ["h2", "h3", "h1, which hands over before"]
+    assert [line.split(" on ")[1] for line in report.steps] == ["h2", "h3", "h1"]
+    assert all(machine.restarts == 1 for machine in cluster.machines.values())
+    assert cluster.converge().steps == []
+
+
+def test_restarts_that_are_not_confirmed_are_not_asked_for() -> None:
+    cluster = formed()
+
+    def refuse(_lines: Sequence[str]) -> None:
+        raise Refusal("RS-105", "It was not confirmed.")
+
+    cluster.ask = refuse  # type: ignore[method-assign]
+    assert codes(cluster.converge(wish=Wish(restart=True, ask=True))) == ["RS-105"]
+    assert cluster.converge().steps == []
+
+
+def test_restarts_that_an_earlier_run_was_asked_for_are_ended_and_not_begun_anew() -> None:
+    cluster = formed()
+    cluster.machines[3].asked = True
+    assert [line.split(" on ")[1] for line in cluster.converge(wish=Wish(restart=True)).steps] == ["h3"]
+
+
+def test_check_mode_tells_what_would_be_restarted() -> None:
+    cluster = formed()
+    report = cluster.converge(check=True, wish=Wish(restart=True))
+    assert len(report.steps) == 3
+    assert not any(machine.asked or machine.restarts for machine in cluster.machines.values())
+
+
+def test_leaders_go_home_where_all_is_whole() -> None:
+    cluster = formed(service=POSTGRES)
+    cluster.leader = 3
+    assert cluster.converge().steps == []
+    assert steps(cluster.converge(check=True, wish=Wish(home=True))) == ["member"]
+    assert cluster.leader == 3
+    assert "h1, its home" in cluster.converge(wish=Wish(home=True)).steps[0]
+    assert cluster.leader == 1
+
+
+def test_leaders_stay_where_a_copy_is_behind() -> None:
+    cluster = formed(service=POSTGRES)
+    cluster.leader, cluster.behind = 3, {1}
+    report = cluster.converge(wish=Wish(home=True))
+    assert "its leader stays on h3" in report.unconverged[0]
+    assert cluster.leader == 3
+
+
+# Moves
+
+
+def moving(service: Service, number: int = 2) -> Cluster:
+    """A whole group, one of whose members shall leave as another comes."""
+    cluster = formed(service=service)
+    cluster.machines[4] = Machine()
+    cluster.leaving = {number}
+    return cluster
+
+
+def bereft(service: Service, number: int = 2) -> Cluster:
+    """A whole group, one of whose hosts is lost for good, with a new member in its place."""
+    cluster = formed(service=service)
+    cluster.machines[4] = Machine()
+    cluster.machines[number].reachable, cluster.lost = False, {number}
+    group = cluster.lock.groups[NAME]
+    gone = tuple(member for member in group.members if member.id == number)
+    cluster.lock = cluster.lock.with_group(NAME, gone=gone)
+    if cluster.leader == number:
+        cluster.leader = None
+    return cluster
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_a_member_that_moves_is_there_before_the_old_one_goes(service: Service) -> None:
+    cluster = moving(service)
+    report = cluster.converge()
+    assert steps(report) == ["join", "retire"]
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
+    assert cluster.machines[2].put_away
+    assert any("stays on h2 in /srv/aside" in line for line in cluster.said)
+    assert cluster.converge().steps == []
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_a_leader_that_moves_hands_over_to_one_that_stays(service: Service) -> None:
+    cluster = moving(service, 1)
+    assert steps(cluster.converge()) == ["join", "retire"]
+    assert cluster.leader in (2, 3, 4)
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_a_host_that_is_lost_is_forgotten_and_replaced(service: Service) -> None:
+    cluster = bereft(service)
+    assert steps(cluster.converge()) == ["expel", "join"]
+    assert not cluster.lock.groups[NAME].gone
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
+    assert cluster.converge().steps == []
+
+
+def test_balancers_change_places() -> None:
+    cluster = Cluster(service=HAPROXY, size=2)
+    cluster.converge()
+    cluster.machines[3], cluster.leaving = Machine(), {1}
+    assert steps(cluster.converge()) == ["start", "retire"]
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {2, 3}
+
+
+def test_who_is_there_takes_what_is_staged_before_another_joins() -> None:
+    cluster = moving(POSTGRES)
+    for number in (1, 2, 3):
+        cluster.machines[number].staged = SOFT
+    join, running = cluster._join, []
+
+    def noting(deed: Deed, machine: Machine, lock: Lock) -> None:
+        running.extend(cluster.machines[number].running for number in (1, 2, 3))
+        join(deed, machine, lock)
+
+    cluster._join = noting  # type: ignore[method-assign]
+    assert not cluster.converge().refusals
+    assert running == [SOFT] * 3
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_who_lost_its_disk_is_repaired_before_the_others_take_what_is_staged(service: Service) -> None:
+    cluster = formed(service=service)
+    stage(cluster, SOFT)
+    machine = cluster.machines[3]
+    machine.running = machine.wal = machine.marker = None
+    report = cluster.converge()
+    assert not report.refusals
+    assert steps(report)[0] == "repair"
+
+
+def test_moves_of_several_groups_are_made_one_after_another() -> None:
+    one, other = Cluster(POSTGRES, name="postgres_shard1"), Cluster(POSTGRES, name="postgres_shard2")
+    site = Both(one, other)
+    assert not site.converge().refusals
+    for each in (one, other):
+        each.machines[4], each.leaving = Machine(), {2}
+    assert [line.partition(" (")[0] for line in site.converge().steps] == [
+        "postgres_shard1: join", "postgres_shard1: retire", "postgres_shard2: join", "postgres_shard2: retire"
+    ]  # fmt: skip
+
+
+def test_a_member_that_can_not_leave_is_told_and_stays() -> None:
+    cluster = moving(POSTGRES)
+    failing(cluster, "retire", "the disk is read-only")
+    report = cluster.converge()
+    assert codes(report) == ["RS-110"]
+    assert "read-only" in report.refusals[0].sentence
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 2, 3, 4}
+
+
+def test_a_run_that_began_before_the_move_ended_does_not_bring_the_old_one_back() -> None:
+    cluster = moving(ETCD)
+    before = cluster.group
+    cluster.converge()
+    assert Convergence(ETCD, [before], cluster.lock, cluster).run().steps == []
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@pytest.mark.parametrize("begin", [moving, bereft])
+@pytest.mark.parametrize("number", [1, 2])
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(deaths=st.lists(st.integers(0, 25), max_size=5))
+def test_however_often_a_move_is_killed_it_is_ended(
+    begin: Callable[[Service, int], Cluster], number: int, service: Service, deaths: list[int]
+) -> None:
+    cluster = killed_often(begin(service, number), deaths)
+    report = cluster.converge()
+    assert not report.refusals
+    assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 2, 3, 4} - {number}
+    assert all(cluster._serves(each) for each in {1, 2, 3, 4} - {number})
+    assert cluster.counted[next(iter(cluster.formations))] - {number} == {1, 2, 3, 4} - {number}
+    assert bool(cluster.machines[number].put_away) is (begin is moving)
+    assert cluster.converge().steps == []
+
+
 # Runs that are killed
 
 
 def chaos(service: Service, deaths: list[int], wreck: list[int]) -> Cluster:
     """Run, be killed after so many steps, run again …, with a disk lost here and there; then a last run in peace."""
-    cluster = Cluster(service=service)
+    return killed_often(Cluster(service=service), deaths, wreck)
+
+
+def killed_often(cluster: Cluster, deaths: list[int], wreck: Sequence[int] = ()) -> Cluster:
+    """The same with a cluster that is there."""
     for count, victim in zip(deaths, [*wreck, *[0] * len(deaths)], strict=False):
         left = count
 

@@ -55,6 +55,18 @@ def test_every_member_stands_behind_both_ports_and_is_asked_for_its_role() -> No
     assert write["servers"][1] == second
 
 
+def test_the_proxies_of_redis_stand_behind_one_port_and_say_whether_they_serve() -> None:
+    ports = {"main": 17379, "admin": 17479, "front": 6379}
+    members = [{"id": n, "host": f"r{n}h1", "address": f"192.0.2.{n}1", "ports": ports} for n in (1, 2)]
+    group = {"service": "redis", "component": "proxy", "index": 1, "members": members}
+    [frontend] = frontends({"redis_proxy1": group})
+    assert (frontend["name"], frontend["port"]) == ("redis_proxy1_front", 6379)
+    assert frontend["check"] == {"path": "/healthy", "identity": "redis"}
+    assert frontend["servers"][1] == {
+        "name": "r2h1", "host": "r2h1", "address": "192.0.2.21", "port": 17379, "check_port": 17479,
+    }  # fmt: skip
+
+
 def test_only_groups_of_the_component_are_handed_to_a_role() -> None:
     assert [group["name"] for group in groups_of(GROUPS, "postgres_shard")] == ["postgres_shard1", "postgres_shard3"]
     assert groups_of(GROUPS, "kafka_broker") == []

@@ -18,6 +18,7 @@ import pytest
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3] / ".collections"))
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     Action,
     Known,
@@ -29,7 +30,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
     intents,
     was_formed,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.services import SERVICES, Service
 
 TABLE = Path(__file__).with_name("decisions.tsv")
 ETCD, POSTGRES = SERVICES["etcd"], SERVICES["postgres"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
-from ansible_collections.rackspread.ha.plugins.plugin_utils.gate import healthy, may_restart, roll_order
 
 
 def seen(*states: str, leader: int | None = 1, in_sync: tuple[int, ...] = (2, 3, 4, 5)) -> list[Observation]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils.report import Login, render
+from small_site import redis
 
 LOGIN = Login("rackspread", "shop", "admin")
 
@@ -50,6 +51,19 @@ def test_it_has_the_map_the_endpoints_and_the_way_in() -> None:
     assert "https://192.0.2.1:7000 https://192.0.2.2:7000 (user admin)" in text
     assert "/srv/site/.rackspread/secrets/postgres.yml, `admin`" in text
     assert "not what is told here" not in text
+
+
+def test_it_tells_both_ways_to_redis_where_there_is_one() -> None:
+    site = topology(["192.0.2.100/24"])
+    assert "redis" not in render(site, LOGIN)
+    site["groups"] |= redis()
+    client = "redis-cli --tls --cacert /srv/site/.rackspread/pki/redis/ca.crt --user application --askpass"
+    text = render(site, LOGIN)
+    assert f"To Redis:     {client} -h 192.0.2.100 -p 6379\n" in text
+    assert f"  to a node:    {client} -c -h 192.0.2.1 -p 16379\n" in text
+    assert "/srv/site/.rackspread/secrets/redis.yml, `application`" in text
+    del site["groups"]["redis_proxy1"]
+    assert "To Redis" not in render(site, LOGIN)
 
 
 def test_without_vips_clients_are_told_the_balancers() -> None:

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.rackspread.ha.plugins.lookup.secret import LookupModule
-from ansible_collections.rackspread.ha.plugins.plugin_utils import files, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import files, passwords, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 ALL = sorted(f"postgres/{name}" for name in secrets.SECRETS["postgres"])
@@ -117,3 +117,14 @@ def test_the_lookup_hands_out_what_was_given_or_kept(tmp_path: Path) -> None:
         lookup("postgres", "stats")
     with pytest.raises(AnsibleLookupError, match="these two words"):
         lookup("postgres")
+
+
+def test_the_lookup_hands_out_what_is_accepted_beside(tmp_path: Path) -> None:
+    plugin = LookupModule(loader=None, templar=Templar(loader=DataLoader(), variables={}))
+    variables = {"inventory_dir": str(tmp_path)}
+    secrets.ensure_secrets(tmp_path, ["postgres"], {})
+    assert plugin.run(["postgres"], variables, beside=True) == [{}]
+    passwords.enter(tmp_path, "postgres", "trust")
+    (beside,) = plugin.run(["postgres"], variables, beside=True)
+    assert set(beside) == set(secrets.SECRETS["postgres"])
+    assert plugin.run(["postgres", "rest"], variables) == [kept(tmp_path)["rest"]] != [beside["rest"]]

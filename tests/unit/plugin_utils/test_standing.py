@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import exposition, told
-from small_site import standing
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
+from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Seen
+from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing, exposition, told
+from small_site import redis, standing
 
 RACKS = ("rack1", "rack2", "rack3")
 
@@ -63,17 +65,54 @@ def test_the_last_balancer_is_missed() -> None:
     assert any(sentence.startswith("edge_balancer1 would lose its service") for sentence in survived["rack1"])
 
 
+def redis_led_by(*leaders: int) -> Standing:
+    """Three shards of Redis, all members joined and in sync, led by these members."""
+    shards = {key: group for key, group in redis().items() if group["component"] == "shard"}
+    seen: Seen = {
+        ("redis", key): [
+            Observation(
+                one["id"], one["host"], rack=one["rack"], preferred=one["leader"], state=State.JOINED,
+                live={"role": "leader" if one["id"] == leader else "follower", "in_sync": [1, 2, 3]},
+            )
+            for one in group["members"]
+        ]
+        for (key, group), leader in zip(shards.items(), leaders, strict=True)
+    }  # fmt: skip
+    return Standing(shards, seen)
+
+
+def test_a_rack_that_holds_half_of_the_masters_is_an_ailment_and_its_loss_would_stop_them_all() -> None:
+    assert redis_led_by(1, 2, 3).ailments() == []
+    assert redis_led_by(1, 2, 3).survives(RACKS) == {rack: [] for rack in RACKS}
+    astray = redis_led_by(2, 2, 3)
+    assert astray.ailments() == ["rack2 holds 2 of 3 masters"]
+    assert {rack: bool(why) for rack, why in astray.survives(RACKS).items()} == {
+        "rack1": False, "rack2": True, "rack3": False,
+    }  # fmt: skip
+    assert redis_led_by(1, 2, 9).ailments() == ["redis_shard3 has no leader"]
+
+
 def test_what_is_stopped_already_survives_no_rack() -> None:
     survived = standing("r1h1", "r2h1").survives(RACKS)
     for rack in RACKS:
         assert "etcd_voter1 is stopped already: 1 of its members serve, and it needs 2" in survived[rack]
 
 
+def test_leaders_are_at_home_and_etcd_leads_apart_from_them() -> None:
+    preferred = standing(preferred=1)
+    assert preferred.displaced() == [
+        "r1h1 leads etcd in rack1, where a leader of a shard is; in rack2 no leader of a shard is"
+    ]
+    assert standing(leader=2, preferred=1).displaced()[0] == "postgres_shard1 is led on r2h1, and r1h1 is its home"
+    assert standing(leader=9, preferred=1).displaced() == []
+
+
 def test_it_is_told_to_prometheus() -> None:
-    text = exposition({"rack1": [], "rack2": ["why"]}, ["one"], 1700000000.4)
+    text = exposition({"rack1": [], "rack2": ["why"]}, ["one"], {"etcd": 29}, 1700000000.4)
     assert 'rackspread_rack_survives{rack="rack1"} 1\n' in text
     assert 'rackspread_rack_survives{rack="rack2"} 0\n' in text
     assert "\nrackspread_ailments 1\n" in text
+    assert 'rackspread_certificate_days{service="etcd"} 29\n' in text
     assert text.endswith("rackspread_status_timestamp_seconds 1700000000\n")
 
 

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.probes import Access, probes_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
-from small_site import VIP, topology
+from small_site import VIP, redis, topology
 
-ACCESS = Access(lambda: {"user": "u", "database": "d", "password": "hidden"}, lambda service: f"CA of {service}")
+ACCESS = Access(
+    lambda: {"user": "u", "database": "d", "password": "hidden"},
+    lambda service: f"CA of {service}",
+    lambda service, name: f"hidden {name} of {service}",
+)
 
 
 def test_postgres_is_written_through_the_published_endpoint_and_the_address_knocked_at() -> None:
@@ -24,8 +30,42 @@ def test_postgres_is_written_through_the_published_endpoint_and_the_address_knoc
     assert (edge.service, edge.settings["targets"]) == ("edge", {VIP: {"knock": {"host": VIP, "port": 7000}}})
 
 
+def with_redis(**settings: Any) -> dict[str, Any]:
+    site = topology(**settings)
+    return {**site, "groups": {**site["groups"], **redis()}}
+
+
+def test_redis_is_written_to_every_shard_by_proxies_at_the_nodes_and_with_copies_waited_for() -> None:
+    probe, _edge = probes_of("redis", with_redis(), ACCESS)
+    targets = probe.settings["targets"]
+    assert list(targets) == [
+        f"redis_shard{number} by {way}" for number in (1, 2, 3) for way in ("proxy", "node", "node, WAIT 1")
+    ]
+    assert targets["redis_shard2 by proxy"]["write"] == {"slots": [5462, 10922], "proxies": [[VIP, 6379]]}
+    assert targets["redis_shard3 by node"]["read"] == {"slots": [10923, 16383]}
+    assert targets["redis_shard1 by node, WAIT 1"] == {"write": {"slots": [0, 5461], "wait": 1}}
+    assert probe.settings["nodes"][:4] == [
+        ["192.0.2.1", 16379], ["192.0.2.2", 16379], ["192.0.2.3", 16379], ["192.0.2.1", 16380],
+    ]  # fmt: skip
+    assert probe.secrets == {"password": "hidden application of redis"}
+    assert probe.texts == {"ca.crt": "CA of redis"}
+
+
+def test_without_balancers_the_proxies_are_asked_themselves_and_without_proxies_the_nodes_alone() -> None:
+    site = with_redis()
+    del site["groups"]["edge_balancer1"]
+    site["settings"] = {}
+    (probe,) = probes_of("redis", site, ACCESS)
+    assert probe.settings["targets"]["redis_shard1 by proxy"]["write"]["proxies"] == [
+        ["192.0.2.1", 17379], ["192.0.2.2", 17379],
+    ]  # fmt: skip
+    del site["groups"]["redis_proxy1"]
+    (probe,) = probes_of("redis", site, ACCESS)
+    assert not any("proxy" in target for target in probe.settings["targets"])
+
+
 def test_a_password_is_no_part_of_what_may_be_seen() -> None:
-    for probe in probes_of("postgres", topology(), ACCESS):
+    for probe in [*probes_of("postgres", topology(), ACCESS), *probes_of("redis", with_redis(), ACCESS)]:
         assert "hidden" not in repr((probe.settings, probe.texts, probe.certificates))
     assert probes_of("postgres", topology(), ACCESS)[0].secrets == {"connect": {"password": "hidden"}}
 

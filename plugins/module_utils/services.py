@@ -24,6 +24,10 @@ class Service:
         joins: how many empty members may join at a time: `one` after another, or all `side_by_side`.
         gate: what lets a member be spared. `quorum`: the others are a majority of the voters. `in_sync`: they have a
             leader, and all its copies are complete. `any_other`: another member serves.
+        spans: all groups of the service are one cluster, whose leaders elect: nothing of it is formed before all of it
+            was seen, no member is spared while another rack lacks one, and leaders go back to where the placement has
+            them (spanning.py).
+        names_heir: a leader that is about to be restarted says who leads next. Without it, who is there decides.
         form, start, join, restart: seconds until a member must be seen joined after that act.
         spare: seconds to wait for the gate to open before a member is touched.
     """
@@ -35,6 +39,8 @@ class Service:
     stateful: bool = True
     forms: Literal["together", "first"] = "first"
     joins: Literal["one", "side_by_side"] = "one"
+    spans: bool = False
+    names_heir: bool = True
     form: int = 120
     start: int = 120
     join: int = 300
@@ -47,13 +53,22 @@ SERVICES: dict[str, Service] = {
     for row in (
         # A majority must be up before any of them is ready: a serial first start would hang.
         Service("etcd", "etcd_voter", gate="quorum", forms="together"),
-        # A clone copies the whole database, from the leader to each replica.
+        # A clone copies the whole database, from the leader to each replica. With a named heir Patroni is slower.
         Service(
-            "postgres", "postgres_shard", gate="in_sync", joins="side_by_side",
+            "postgres", "postgres_shard", gate="in_sync", joins="side_by_side", names_heir=False,
             form=180, start=180, join=3600, restart=120, spare=120,
         ),
+        # A restart ends when the data is read again, and what was missed meanwhile, maybe all of it, is copied.
+        Service(
+            "redis", "redis_shard", gate="in_sync", joins="side_by_side", spans=True,
+            form=60, start=600, join=3600, restart=600,
+        ),
+        Service("redis_proxy", "redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
         *(
-            Service(program, "edge_balancer", "any_other", program, stateful=False, start=30, restart=30, spare=30)
+            Service(
+                program, "edge_balancer", "any_other", program, stateful=False, names_heir=False,
+                start=30, restart=30, spare=30,
+            )
             for program in ("haproxy", "keepalived")
         ),
     )

@@ -1,14 +1,52 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a group can spare a member, and whether it is whole: what roll, checks, drills and status go by."""
+"""Whether a group can spare a member, and whether it is whole: what roll, checks, drills, patches and status go by,
+and what a host itself answers by when it is asked whether it may reboot.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
+JOINED = "joined"
+"""The state of a member that serves, and that its cluster counts (formation.State.JOINED)."""
+
+
+class Seen(Protocol):
+    """What the gate asks of a member: the Observation of a run, or what a host sees of the others (host_report.py)."""
+
+    @property
+    def member(self) -> int:
+        """Its id."""
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+
+    @property
+    def rack(self) -> str:
+        """Where that is."""
+
+    @property
+    def state(self) -> str:
+        """JOINED, or what it is instead."""
+
+    @property
+    def detail(self) -> str:
+        """What it says of that."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the group's leader (or holds the VIP)."""
+
+    def tells(self, name: str, default: Any = None) -> Any:
+        """What its daemon said under a name of driver.Live."""
+
+
+AnySeen = TypeVar("AnySeen", bound=Seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +60,7 @@ class Verdict:
         return self.ok
 
 
-def may_restart(group: str, observations: Sequence[Observation], member: int, rule: str) -> Verdict:
+def may_restart(group: str, observations: Sequence[Seen], member: int, rule: str) -> Verdict:
     """Whether the others can spare a member for as long as a restart takes.
 
     Args:
@@ -38,9 +76,9 @@ def may_restart(group: str, observations: Sequence[Observation], member: int, ru
     others = [seen for seen in observations if seen.member != member]
     if not others:
         return Verdict(True, f"{own} is the only member of {group}")
-    up = [seen for seen in others if seen.state is State.JOINED]
-    down = [seen for seen in others if seen.state is not State.JOINED]
-    serves = own.state is State.JOINED
+    up = [seen for seen in others if seen.state == JOINED]
+    down = [seen for seen in others if seen.state != JOINED]
+    serves = own.state == JOINED
     if serves and (elsewhere := [seen for seen in down if seen.rack != own.rack or not own.rack]):
         return Verdict(False, f"{_names(elsewhere)} of {group} not joined")
     if rule == "quorum":
@@ -58,12 +96,12 @@ def may_restart(group: str, observations: Sequence[Observation], member: int, ru
     return Verdict(True, f"{group} can spare {own}")
 
 
-def healthy(group: str, observations: Sequence[Observation], rule: str) -> Verdict:
+def healthy(group: str, observations: Sequence[Seen], rule: str) -> Verdict:
     """Whether a group is whole: all its members joined, and by its rule led and in sync."""
     for seen in observations:
-        if seen.state is not State.JOINED:
+        if seen.state != JOINED:
             said = f": {seen.detail}" if seen.detail else ""
-            return Verdict(False, f"{seen} of {group} is {seen.state.value.replace('_', ' ')}{said}")
+            return Verdict(False, f"{seen} of {group} is {seen.state.replace('_', ' ')}{said}")
     if rule == "in_sync":
         if not any(seen.leads for seen in observations):
             return Verdict(False, f"{group} has no leader")
@@ -72,24 +110,24 @@ def healthy(group: str, observations: Sequence[Observation], rule: str) -> Verdi
     return Verdict(True, f"{group} is whole, {len(observations)} members joined")
 
 
-def roll_order(observations: Sequence[Observation]) -> list[Observation]:
+def roll_order(observations: Sequence[AnySeen]) -> list[AnySeen]:
     """The members in the order in which they are rolled: broken ones, followers, the leader (the VIP's holder) last.
 
     Where the service says that a change must meet the leader first (`leader_first`), it comes before the followers.
     """
     first = any(seen.tells("leader_first", False) for seen in observations)
 
-    def rank(seen: Observation) -> tuple[bool, bool, int]:
-        return seen.state is State.JOINED, seen.leads != first, seen.member
+    def rank(seen: Seen) -> tuple[bool, bool, int]:
+        return seen.state == JOINED, seen.leads != first, seen.member
 
     return sorted(observations, key=rank)
 
 
-def _behind(followers: Sequence[Observation], observations: Sequence[Observation]) -> list[Observation]:
+def _behind(followers: Sequence[Seen], observations: Sequence[Seen]) -> list[Seen]:
     """Those whose copies the leader does not count on."""
     in_sync = {member for seen in observations if seen.leads for member in seen.tells("in_sync", ())}
     return [seen for seen in followers if not seen.leads and seen.member not in in_sync]
 
 
-def _names(observations: Sequence[Observation]) -> str:
+def _names(observations: Sequence[Seen]) -> str:
     return " and ".join(str(seen) for seen in observations)

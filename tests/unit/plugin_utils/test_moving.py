@@ -1,0 +1,220 @@
+"""Members that come and go: what may be done when, and what a plan writes into the lock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Observation, State
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, read, write
+from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import intend, moves, step, under_way
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.engine import place
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.kept import with_leaving
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Demand, Host, Member
+
+ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
+
+
+def seen(number: int, state: str, rack: str = "", leaving: bool = False, leads: bool = False) -> Observation:
+    joined = state == "joined"
+    live = {"healthy": True, "role": "leader" if leads else "follower"} if joined else None
+    return Observation(
+        number, f"h{number}", running=joined, live=live, rack=rack or f"rack{number}", leaving=leaving,
+        state=State(state), staged="v1",
+    )  # fmt: skip
+
+
+def counting(*those: Observation, in_sync: tuple[int, ...] | None = None) -> list[Observation]:
+    """All that are joined count each other, and the first that is not leaving leads where nobody does."""
+    joined = [each.member for each in those if each.state is State.JOINED]
+    found = []
+    for each in those:
+        told = {"members": joined, "in_sync": joined if in_sync is None else in_sync}
+        found.append(replace(each, live={**each.live, **told} if each.live else None))
+    if not any(each.leads for each in found):
+        first = next(each for each in found if each.live)
+        found[found.index(first)] = replace(first, live={**first.live, "role": "leader"})
+    return found
+
+
+def told(service: Service, *those: Observation, gone: tuple[Member, ...] = (), **more: tuple[int, ...]) -> str:
+    decision = step("g1", counting(*those, **more), True, service, gone)
+    return f"{decision.action.value} {','.join(map(str, decision.members))}".strip()
+
+
+MOVE = (seen(1, "joined"), seen(2, "joined", leaving=True), seen(3, "joined"))
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_one_comes_before_another_goes(service: Service) -> None:
+    assert told(service, *MOVE, seen(4, "empty", "rack2")) == "join 4"
+    assert told(service, *MOVE, seen(4, "formed", "rack2")) == "wait 4"
+    assert told(service, *MOVE, seen(4, "joined", "rack2")) == "retire 2"
+
+
+def test_nobody_goes_before_the_copy_is_complete() -> None:
+    assert told(POSTGRES, *MOVE, seen(4, "joined", "rack2"), in_sync=(1, 2, 3)) == "wait 1,3,4"
+
+
+def test_nobody_goes_while_another_is_away_or_ill() -> None:
+    away = (seen(1, "unreachable"), *MOVE[1:], seen(4, "joined", "rack2"))
+    assert told(ETCD, *away) == "refuse 1"
+    assert told(ETCD, seen(1, "stopped"), *MOVE[1:], seen(4, "joined", "rack2")) == "start 1"
+
+
+def test_one_that_leaves_and_can_not_be_reached_stops_the_move() -> None:
+    those = (seen(1, "joined"), seen(2, "unreachable", leaving=True), seen(3, "joined"), seen(4, "empty"))
+    assert step("g1", counting(*those), True, ETCD).code == "RS-061"
+
+
+@pytest.mark.parametrize("state", ["stopped", "lost", "unmounted", "formed"])
+def test_one_that_leaves_and_does_not_serve_is_not_brought_back(state: str) -> None:
+    those = (seen(1, "joined"), seen(2, state, leaving=True), seen(3, "joined"))
+    assert told(ETCD, *those, seen(4, "empty")) == "join 4"
+    assert told(ETCD, *those, seen(4, "joined")) == "retire 2"
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_two_moves_of_a_group_are_made_one_after_the_other(service: Service) -> None:
+    old = [seen(1, "joined"), seen(2, "joined", leaving=True), seen(3, "joined", leaving=True)]
+    assert told(service, *old, seen(4, "empty", "rack2"), seen(5, "empty", "rack3")) == "join 4"
+    assert told(service, *old, seen(4, "joined", "rack2"), seen(5, "empty", "rack3")) == "retire 2"
+    left = [old[0], old[2]]
+    assert told(service, *left, seen(4, "joined", "rack2"), seen(5, "empty", "rack3")) == "join 5"
+    assert told(service, *left, seen(4, "joined", "rack2"), seen(5, "joined", "rack3")) == "retire 3"
+
+
+def test_who_leads_goes_last() -> None:
+    those = [seen(1, "joined", leaving=True, leads=True), seen(2, "joined", leaving=True), seen(3, "joined")]
+    assert told(ETCD, *those, seen(4, "joined"), seen(5, "joined")) == "retire 2"
+
+
+def test_a_group_may_shrink_where_nobody_comes() -> None:
+    assert told(ETCD, *MOVE) == "retire 2"
+
+
+def test_balancers_start_before_another_stops() -> None:
+    those = (seen(1, "joined"), seen(2, "joined", leaving=True))
+    assert told(HAPROXY, *those, seen(3, "stopped")) == "start 3"
+    assert told(HAPROXY, *those, seen(3, "joined")) == "retire 2"
+
+
+GONE = Member(2, "h2", "rack2")
+
+
+@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+def test_what_is_lost_is_forgotten_before_another_takes_its_place(service: Service) -> None:
+    left = (seen(1, "joined"), seen(3, "joined"))
+    assert told(service, *left, seen(4, "empty"), gone=(GONE,)) == "expel 2"
+    assert told(service, *left, seen(4, "empty")) == "join 4"
+
+
+def test_what_is_lost_is_forgotten_though_its_successor_stands_on_the_same_host() -> None:
+    same = replace(seen(4, "unmounted"), host="h2")
+    assert told(ETCD, seen(1, "joined"), seen(3, "joined"), same, gone=(GONE,)) == "expel 2"
+
+
+def test_nothing_is_forgotten_while_another_is_away() -> None:
+    assert told(ETCD, seen(1, "joined"), seen(3, "unreachable"), seen(4, "empty"), gone=(GONE,)) == "refuse 3"
+    assert told(ETCD, seen(1, "joined"), seen(3, "formed"), seen(4, "empty"), gone=(GONE,)) == "wait 3"
+
+
+def test_a_group_that_stays_as_it_is_goes_the_ordinary_way() -> None:
+    assert told(ETCD, seen(1, "joined"), seen(2, "joined"), seen(3, "joined")) == "nothing"
+    assert step("g1", [seen(1, "empty"), seen(2, "empty")], False, ETCD).action is Action.FORM
+
+
+# The lock
+
+HOSTS = [Host(f"r{rack}h{number}", f"rack{rack}", f"192.0.2.{rack}{number}") for rack in (1, 2, 3) for number in (1, 2)]
+NAMES = tuple(host.name for host in HOSTS)
+SHARDS = Demand("postgres_shard", 2, 3, NAMES, leads=True, rack_limit=2, ports={"main": (5432, 500)})
+
+
+def formed() -> Lock:
+    """Two formed shards on six hosts."""
+    lock = intend(Lock(), place([SHARDS], HOSTS, Lock()))
+    return replace(lock, groups={key: replace(group, formed="c") for key, group in lock.groups.items()})
+
+
+def carriers(lock: Lock) -> dict[str, set[str]]:
+    return {key: {m.host for m in group.members if not m.leaving} for key, group in lock.groups.items()}
+
+
+def test_a_lost_host_is_gone_and_another_is_named() -> None:
+    lock = formed()
+    host = lock.groups["postgres_shard1"].members[0].host
+    lost = {(key, m.id) for key, group in lock.groups.items() for m in group.members if m.host == host}
+    after = intend(lock, place([SHARDS], HOSTS, lock, lost={host}), lost, [host])
+    assert [(m.id, m.host) for m in after.groups["postgres_shard1"].gone] == [(1, host)]
+    assert host not in set.union(*carriers(after).values())
+    assert after.given_up == (host,)
+    assert after.groups["postgres_shard2"] == lock.groups["postgres_shard2"]
+    (move,) = moves(after, lock)
+    assert (move.old.host, move.new.id, move.gone) == (host, 4, True)
+    assert moves(after) == [move]
+    assert under_way(after)
+    assert not under_way(lock)
+
+
+def test_a_host_that_is_emptied_keeps_its_members_until_others_have_come() -> None:
+    lock = formed()
+    host = lock.groups["postgres_shard1"].members[0].host
+    after = intend(lock, place([SHARDS], HOSTS, lock, lost={host}), (), [host])
+    leaving = [m for m in after.groups["postgres_shard1"].members if m.leaving]
+    assert [(m.id, m.host, m.leader) for m in leaving] == [(1, host, False)]
+    assert len(after.groups["postgres_shard1"].members) == 4
+    assert sum(m.leader for m in after.groups["postgres_shard1"].members) == 1
+    assert [str(move) for move in moves(after)] == [
+        f"postgres_shard1: member 1 on {host} (rack1) -> member 4 on {moves(after)[0].new.host} (rack1); "
+        "its data is copied from the others"
+    ]
+
+
+def test_a_placement_beside_members_that_leave_counts_them_for_nothing_and_shows_them() -> None:
+    lock = formed()
+    host = lock.groups["postgres_shard1"].members[0].host
+    after = intend(lock, place([SHARDS], HOSTS, lock, lost={host}), (), [host])
+    again = place([replace(SHARDS, hosts=tuple(name for name in NAMES if name != host))], HOSTS, after)
+    assert {key: len(group.members) for key, group in again.groups.items()} == {
+        "postgres_shard1": 3,
+        "postgres_shard2": 3,
+    }
+    shown = with_leaving(again, {each.name: each for each in HOSTS}, after)
+    assert shown.groups["postgres_shard1"].members == after.groups["postgres_shard1"].members
+    assert intend(after, shown) == after
+
+
+def test_a_rebalance_moves_as_many_members_as_the_placement_says() -> None:
+    lock = formed()
+    more = [*HOSTS, Host("r4h1", "rack4", "192.0.2.41"), Host("r4h2", "rack4", "192.0.2.42")]
+    wider = replace(SHARDS, hosts=(*NAMES, "r4h1", "r4h2"))
+    placement = place([wider], more, lock, moves=None)
+    made, _least = placement.moves["postgres_shard"]
+    assert made > 0
+    assert len(moves(intend(lock, placement))) == made
+
+
+def test_a_group_that_was_never_begun_is_just_placed_anew() -> None:
+    lock = intend(Lock(), place([SHARDS], HOSTS, Lock()))
+    host = lock.groups["postgres_shard1"].members[0].host
+    after = intend(lock, place([SHARDS], HOSTS, lock, lost={host}))
+    assert not under_way(after)
+    assert host not in carriers(after)["postgres_shard1"]
+
+
+def test_the_file_keeps_what_moves(tmp_path) -> None:  # noqa: ANN001
+    lock = formed()
+    host = lock.groups["postgres_shard1"].members[0].host
+    other = lock.groups["postgres_shard2"].members[0].host
+    after = intend(lock, place([SHARDS], HOSTS, lock, lost={host, other}), {("postgres_shard1", 1)}, [host, other])
+    path = tmp_path / "lock.yml"
+    written = write(path, after)
+    assert read(path) == written
+    assert moves(read(path)) == moves(after)
+
+
+def test_a_lock_of_before_is_read_as_it_is() -> None:
+    shape = {"index": 1, "next_id": 2, "members": [], "intent": None, "formed": None}
+    assert LockedGroup.from_dict(shape).to_dict() == shape
