@@ -303,11 +303,11 @@ class Own:
 
     config: dict[str, Any]
 
-    def client(self, member: dict[str, Any]) -> Client:
+    def client(self, member: dict[str, Any], seconds: float = ASK_SECONDS) -> Client:
         """A connection to a member of any shard."""
         settings, secrets = self.config["settings"], self.config["secrets"]
         where = member["address"], member["ports"]["main"]
-        return Client(*where, self.config["pki"], settings["admin"], secrets["admin"])
+        return Client(*where, self.config["pki"], settings["admin"], secrets["admin"], seconds)
 
     @property
     def shards(self) -> list[dict[str, Any]]:
