@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Slots of a living Redis Cluster go from shard to shard: which, and how one does.
 
-`plan` decides, and knows nothing of hosts. `move` takes one slot, key by key, as redis.io's cluster specification
-describes it: whoever asks meanwhile is sent on by the nodes. It may be cut short anywhere: what is half moved the nodes
-themselves know (`half_moved`), and is ended first by whoever comes next.
+`plan` decides, and knows nothing of hosts. `Mover` takes one slot after another, by the commands of redis.io's cluster
+specification: whoever asks meanwhile is sent on by the nodes. It may be cut short anywhere: what is half moved the
+nodes themselves know (`half_moved`), and is ended first by whoever comes next.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from typing import Any
 from .redis_home import NoAnswer, Node
 
 SLOTS = 16384
-BATCH = 50
+FEWEST, MOST = 10, 1000
 """Keys that a master hands on at once; it serves nobody else meanwhile."""
+HELD_UP = 0.05
+"""How many seconds that may take: large values are handed on in smaller numbers."""
 MIGRATE_SECONDS = 5
-OWNER = "already the owner"
-"""In the answer of a node that is to take a slot and has it: an earlier attempt came so far."""
+OWNER, NOT_OWNER = "already the owner", "not the owner"
+"""In answers to SETSLOT, of one that is to take a slot and has it, or to give one and has it not: so far it came."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ def plan(owned: Mapping[str, Sequence[int]], emptied: Iterable[str] = ()) -> lis
         owned: every shard with its slots; together all that there are.
         emptied: the shards that are to have none.
 
-    Who has more than its share keeps its first slots. Shards take turns in giving and in taking, so that a plan that
-    is cut short is as fair as it can be. Raises ValueError where no shard would be left.
+    Who has more than its share keeps its first slots, and takers are served one after another: slots stay together in
+    few ranges. Clients read the whole division again and again while slots move, and six thousand ranges, which turns
+    in giving and taking would make, held some up for ten seconds. Raises ValueError where no shard would be left.
     """
     emptied = set(emptied)
     staying = sorted(owned.keys() - emptied, key=lambda name: (-len(owned[name]), len(name), name))
@@ -59,15 +63,9 @@ def plan(owned: Mapping[str, Sequence[int]], emptied: Iterable[str] = ()) -> lis
         raise ValueError("no shard would have slots")
     even, odd = divmod(sum(map(len, owned.values())), len(staying))
     share = dict.fromkeys(owned, 0) | {name: even + (at < odd) for at, name in enumerate(staying)}
-    given = _in_turn({name: sorted(slots)[share[name]:] for name, slots in owned.items()})
-    taken = _in_turn({name: [name] * (share[name] - len(slots)) for name, slots in owned.items()})
-    return [Shift(slot, source, target) for (source, slot), (target, _name) in zip(given, taken, strict=True)]
-
-
-def _in_turn(items: Mapping[str, Sequence[Any]]) -> list[tuple[str, Any]]:
-    """All items with their owners, one of each owner after another."""
-    longest = max(map(len, items.values()), default=0)
-    return [(name, those[at]) for at in range(longest) for name, those in items.items() if at < len(those)]
+    given = [(slot, name) for name, slots in owned.items() for slot in sorted(slots)[share[name] :]]
+    taken = [name for name, slots in owned.items() for _missing in range(share[name] - len(slots))]
+    return [Shift(slot, source, target) for (slot, source), target in zip(given, taken, strict=True)]
 
 
 def half_moved(masters: Mapping[str, Node], raw: Mapping[str, str]) -> list[Shift]:
@@ -103,6 +101,8 @@ class Mover:
         rate: keys a second at most.
         attempts: how often a slot is tried, a second apart: a master may be without its replicas for a moment.
         pause: lets seconds pass.
+        now: seconds of a clock that only goes forward.
+        batch: how many keys are handed on at once; it follows what that took.
         keys: how many were moved so far.
     """
 
@@ -112,6 +112,8 @@ class Mover:
     rate: float
     attempts: int = 30
     pause: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+    batch: int = FEWEST
     keys: int = 0
 
     def move(self, shift: Shift) -> None:
@@ -129,17 +131,49 @@ class Mover:
         source, target = self.masters[shift.source], self.masters[shift.target]
         try:
             self.ask(shift.target, "CLUSTER", "SETSLOT", shift.slot, "IMPORTING", source.id)
-            self.ask(shift.source, "CLUSTER", "SETSLOT", shift.slot, "MIGRATING", target.id)
         except NoAnswer as error:
             if OWNER not in str(error):
                 raise
-        where = (target.address, target.port, "", 0, MIGRATE_SECONDS * 1000)
-        while keys := self.ask(shift.source, "CLUSTER", "GETKEYSINSLOT", shift.slot, BATCH):
-            # As long as the source has a key, it is the source that serves it: what an earlier attempt left is older.
-            self.ask(shift.source, "MIGRATE", *where, "REPLACE", "AUTH2", *self.login, "KEYS", *keys)
-            self.keys += len(keys)
-            self.pause(len(keys) / self.rate)
+        left, some = 1, 0
+        while left:
+            self.pause(some / self.rate)
+            left, some = self._hand_on(shift)
         # Its taker first: who gave it would else send clients to one that sends them back (redis.io, CLUSTER SETSLOT).
-        others = [name for name in self.masters if name not in (shift.target, shift.source)]
-        for name in (shift.target, shift.source, *others):
-            self.ask(name, "CLUSTER", "SETSLOT", shift.slot, "NODE", target.id)
+        # It tells all the other nodes, replicas too.
+        for shard in (shift.target, shift.source):
+            self.ask(shard, "CLUSTER", "SETSLOT", shift.slot, "NODE", target.id)
+        self.pause(some / self.rate)
+
+    def _hand_on(self, shift: Shift) -> tuple[int, int]:
+        """Hand on some keys of a slot; how many are left, and how many went.
+
+        In one transaction, during which the master that gives serves nobody: who asks before it finds every key there,
+        and few are told ASK after it. That must be few, as clients are about that do not heed ASK where it names a
+        master which had no slots when they last read the division (redis-py 6 raises an AttributeError).
+        Only what is counted in the same transaction is the truth: from then on the slot gets no new keys here.
+        """
+        target = self.masters[shift.target]
+        keys = self.ask(shift.source, "CLUSTER", "GETKEYSINSLOT", shift.slot, self.batch)
+        began = self.now()
+        self.ask(shift.source, "MULTI")
+        try:
+            self.ask(shift.source, "CLUSTER", "SETSLOT", shift.slot, "MIGRATING", target.id)
+            if keys:  # as long as the source has one, it is the source that serves it: what the taker may have is older
+                where = (target.address, target.port, "", 0, MIGRATE_SECONDS * 1000)
+                self.ask(shift.source, "MIGRATE", *where, "REPLACE", "AUTH2", *self.login, "KEYS", *keys)
+            self.ask(shift.source, "CLUSTER", "COUNTKEYSINSLOT", shift.slot)
+            opened, *handed, left = self.ask(shift.source, "EXEC")
+        except NoAnswer:
+            with contextlib.suppress(NoAnswer):
+                self.ask(shift.source, "DISCARD")
+            raise
+        if isinstance(opened, Exception) and NOT_OWNER in str(opened) and not left:
+            return 0, 0  # it has given the slot away already, and was cut short then
+        for answer in (opened, *handed, left):
+            if isinstance(answer, Exception):
+                raise NoAnswer(str(answer))
+        self.keys += len(keys)
+        if keys:
+            fitting = round(len(keys) * HELD_UP / max(self.now() - began, 0.001))
+            self.batch = max(FEWEST, min(fitting, 2 * self.batch, MOST))
+        return left, len(keys)
