@@ -158,6 +158,7 @@ class Client:
         self._parameters = {
             "host": address, "port": port, "username": user, "password": password, "decode_responses": True,
             "ssl_ca_certs": f"{pki}/ca.crt", "socket_timeout": seconds, "socket_connect_timeout": seconds,
+            "encoding_errors": "surrogateescape",  # keys are bytes, and come back as they were
         }
         self._connection: Any = None
 
@@ -303,11 +304,11 @@ class Own:
 
     config: dict[str, Any]
 
-    def client(self, member: dict[str, Any], seconds: float = ASK_SECONDS) -> Client:
+    def client(self, member: dict[str, Any]) -> Client:
         """A connection to a member of any shard."""
         settings, secrets = self.config["settings"], self.config["secrets"]
         where = member["address"], member["ports"]["main"]
-        return Client(*where, self.config["pki"], settings["admin"], secrets["admin"], seconds)
+        return Client(*where, self.config["pki"], settings["admin"], secrets["admin"])
 
     @property
     def shards(self) -> list[dict[str, Any]]:

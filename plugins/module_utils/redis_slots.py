@@ -11,19 +11,24 @@ nodes themselves know (`half_moved`), and is ended first by whoever comes next.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .redis_home import NoAnswer, Node
+from .redis_home import NoAnswer, Node, fields, nodes
 
 SLOTS = 16384
+MASTERS = 3
+"""Fewer have no majority once one is gone."""
 FEWEST, MOST = 10, 1000
 """Keys that a master hands on at once; it serves nobody else meanwhile."""
 HELD_UP = 0.05
 """How many seconds that may take: large values are handed on in smaller numbers."""
-MIGRATE_SECONDS = 5
+MIGRATE_MS = 1000
+"""How long a master waits for one that takes its keys. It serves nobody meanwhile, and is taken for dead after the node
+timeout, which is 2 s at the least."""
 OWNER, NOT_OWNER = "already the owner", "not the owner"
 """In answers to SETSLOT, of one that is to take a slot and has it, or to give one and has it not: so far it came."""
 
@@ -68,24 +73,25 @@ def plan(owned: Mapping[str, Sequence[int]], emptied: Iterable[str] = ()) -> lis
     return [Shift(slot, source, target) for (slot, source), target in zip(given, taken, strict=True)]
 
 
-def half_moved(masters: Mapping[str, Node], raw: Mapping[str, str]) -> list[Shift]:
+def half_moved(shards: Mapping[str, str], raw: Mapping[str, str]) -> list[Shift]:
     """The slots on their way, by what masters say of themselves.
 
     Args:
-        masters: by shard the node that leads it.
-        raw: by shard what that node answered to CLUSTER NODES, in which its own line has `[7->-id]` for a slot that it
+        shards: by the id of a node the shard that it belongs to: a master that a slot goes to may lead no more.
+        raw: by shard what its master answered to CLUSTER NODES, in which its own line has `[7->-id]` for a slot that it
             gives, `[7-<-id]` for one that it takes.
+
+    Raises ValueError where a slot goes to or comes from a node of no shard.
     """
-    names = {node.id: name for name, node in masters.items()}
     found = []
     for name, text in raw.items():
         own = next(line for line in text.splitlines() if "myself" in line.split()[2])
         for word in own.split()[8:]:
             if word.startswith("["):
                 slot, direction, other = word[1:-1].partition("->-" if "->-" in word else "-<-")
-                if other not in names:
-                    raise ValueError(f"slot {slot} of {name} is on its way to or from {other}, which leads no shard")
-                source, target = (name, names[other]) if direction == "->-" else (names[other], name)
+                if other not in shards:
+                    raise ValueError(f"slot {slot} of {name} is on its way to or from {other}, a node of no shard")
+                source, target = (name, shards[other]) if direction == "->-" else (shards[other], name)
                 found.append(Shift(int(slot), source, target))
     return list(dict.fromkeys(found))
 
@@ -99,6 +105,7 @@ class Mover:
         ask: sends a command to the node that leads a shard.
         login: user and password by which one master comes to another.
         rate: keys a second at most.
+        until: when no further step is to be begun, by `now`.
         attempts: how often a slot is tried, a second apart: a master may be without its replicas for a moment.
         pause: lets seconds pass.
         now: seconds of a clock that only goes forward.
@@ -110,39 +117,52 @@ class Mover:
     ask: Callable[..., Any]
     login: tuple[str, str]
     rate: float
-    attempts: int = 30
+    until: float = math.inf
+    attempts: int = 10
     pause: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
     batch: int = FEWEST
     keys: int = 0
 
-    def move(self, shift: Shift) -> None:
-        """Move a slot with all its keys. Raises NoAnswer, and may then be called again."""
+    def move(self, shifts: Iterable[Shift]) -> int:
+        """Move slots with all their keys, until the time is up; how many. Raises NoAnswer, and may be called again."""
+        moved = 0
+        for shift in shifts:
+            if self.now() >= self.until or not self._tried(shift):
+                break
+            moved += 1
+        return moved
+
+    def _tried(self, shift: Shift) -> bool:
+        """Move a slot; whether there was time for all of it."""
         for attempt in range(1, self.attempts + 1):
             try:
-                self._try(shift)
-                return
+                return self._moved(shift)
             except NoAnswer:
                 if attempt == self.attempts:
                     raise
                 self.pause(1)
+        return False
 
-    def _try(self, shift: Shift) -> None:
+    def _moved(self, shift: Shift) -> bool:
         source, target = self.masters[shift.source], self.masters[shift.target]
         try:
             self.ask(shift.target, "CLUSTER", "SETSLOT", shift.slot, "IMPORTING", source.id)
         except NoAnswer as error:
             if OWNER not in str(error):
                 raise
-        left, some = 1, 0
+        left, some = self._hand_on(shift)
         while left:
             self.pause(some / self.rate)
+            if self.now() >= self.until:
+                return False
             left, some = self._hand_on(shift)
         # Its taker first: who gave it would else send clients to one that sends them back (redis.io, CLUSTER SETSLOT).
         # It tells all the other nodes, replicas too.
         for shard in (shift.target, shift.source):
             self.ask(shard, "CLUSTER", "SETSLOT", shift.slot, "NODE", target.id)
         self.pause(some / self.rate)
+        return True
 
     def _hand_on(self, shift: Shift) -> tuple[int, int]:
         """Hand on some keys of a slot; how many are left, and how many went.
@@ -159,7 +179,7 @@ class Mover:
         try:
             self.ask(shift.source, "CLUSTER", "SETSLOT", shift.slot, "MIGRATING", target.id)
             if keys:  # as long as the source has one, it is the source that serves it: what the taker may have is older
-                where = (target.address, target.port, "", 0, MIGRATE_SECONDS * 1000)
+                where = (target.address, target.port, "", 0, MIGRATE_MS)
                 self.ask(shift.source, "MIGRATE", *where, "REPLACE", "AUTH2", *self.login, "KEYS", *keys)
             self.ask(shift.source, "CLUSTER", "COUNTKEYSINSLOT", shift.slot)
             opened, *handed, left = self.ask(shift.source, "EXEC")
@@ -177,3 +197,59 @@ class Mover:
             fitting = round(len(keys) * HELD_UP / max(self.now() - began, 0.001))
             self.batch = max(FEWEST, min(fitting, 2 * self.batch, MOST))
         return left, len(keys)
+
+
+def share(
+    groups: Sequence[Mapping[str, Any]],
+    connect: Callable[[Mapping[str, Any]], contextlib.AbstractContextManager[Callable[..., Any]]],
+    own: Mapping[str, Any],
+    emptied: Collection[str],
+    login: tuple[str, str],
+    rate: float,
+    seconds: float,
+) -> dict[str, int]:
+    """Move slots between shards for a while, those first that are half moved; how many, how many are left, and keys.
+
+    Args:
+        groups: every shard, `{name, members: [M]}`.
+        connect: opens a connection to a member.
+        own: the member that is asked how the cluster is.
+        emptied: the shards that are to have no slots.
+        login: user and password by which one master comes to another.
+        rate: keys a second at most.
+        seconds: for how long.
+
+    Raises ValueError where the cluster is not whole, or too few masters would be left, NoAnswer where a node fails.
+    """
+    if 0 < len(groups) - len(emptied) < MASTERS:
+        raise ValueError("fewer than three masters would be left: with one of them gone nobody could elect another")
+    with contextlib.ExitStack() as connections:
+        ask = connections.enter_context(connect(own))
+        info, seen = fields(ask("CLUSTER", "INFO")), nodes(ask("CLUSTER", "NODES"))
+        if info.get("cluster_state") != "ok" or info.get("cluster_slots_ok") != str(SLOTS):
+            raise ValueError("not every slot is served")
+        places = {(m["address"], m["ports"]["main"]): (group["name"], m) for group in groups for m in group["members"]}
+        shards = {node.id: places[node.address, node.port][0] for node in seen if (node.address, node.port) in places}
+        masters: dict[str, Node] = {}
+        asks: dict[str, Callable[..., Any]] = {}
+        for node in seen:
+            if node.id in shards and node.master is None and not node.fails:
+                name, member = places[node.address, node.port]
+                if name in masters:
+                    raise ValueError(f"{name} has two masters")
+                masters[name] = node
+                asks[name] = connections.enter_context(connect(member))
+        if missing := [group["name"] for group in groups if group["name"] not in masters]:
+            raise ValueError(f"{' and '.join(missing)} has no master")
+        until = time.monotonic() + seconds
+        mover = Mover(masters, lambda shard, *words: asks[shard](*words), login, rate, until)
+        said = {name: asks[name]("CLUSTER", "NODES") for name in masters}
+        moved = mover.move(half_moved(shards, said))
+        shifts = plan({name: _own_slots(asks[name]("CLUSTER", "NODES")) for name in masters}, emptied)
+        made = mover.move(shifts)
+        return {"moved": moved + made, "left": len(shifts) - made, "keys": mover.keys}
+
+
+def _own_slots(text: str) -> list[int]:
+    """The slots of the node that answered this to CLUSTER NODES."""
+    return spread(next(node for node in nodes(text) if "myself" in node.flags).slots)

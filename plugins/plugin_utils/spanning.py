@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils import redis_home
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import Verdict
+from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import spread
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Decision, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
 
@@ -73,6 +74,38 @@ def shares(begun: Mapping[str, Mapping[str, Any] | None], formed: Collection[str
     divided = dict(zip(begun, slot_ranges(len(begun)), strict=True))
     same = all(intent.get("slots") == divided[name] for name, intent in begun.items() if intent)
     return dict(divided) if same and not formed else dict.fromkeys(begun)
+
+
+def dissolves(seen: Sequence[Observation]) -> bool:
+    """Whether a group is to be no more: all its members leave, and nobody takes over from them."""
+    return bool(seen) and all(each.leaving for each in seen)
+
+
+def uneven(groups: Groups) -> str:
+    """Why slots are to move, a clause: a group has more or less than its share. Nothing where all have theirs.
+
+    Groups that dissolve are to have none, all others as many as each other, give or take one. Nothing is said before
+    every group has a leader that tells.
+    """
+    leaders = {name: _leader(seen) for name, seen in groups.items()}
+    slots = {name: leader.tells("slots") for name, leader in leaders.items() if leader}
+    if len(slots) < len(groups) or None in slots.values():
+        return ""
+    staying = [name for name in groups if not dissolves(groups[name])]
+    share = sum(slots.values()) // max(len(staying), 1)
+    wrong = [
+        f"{name} has {count} slots, and its share is {share if name in staying else 0}"
+        for name, count in slots.items()
+        if (not share <= count <= share + 1 if name in staying else count)
+    ]
+    return ", ".join(wrong)
+
+
+def shifted(before: int, after: int) -> int:
+    """How many slots move where so many shards become so many."""
+    least = min(before, after)
+    even = [len(spread([each])) for each in slot_ranges(max(before, after))]
+    return sum(even[least:])
 
 
 def may_restart(groups: Groups, group: str, member: int) -> Verdict:
