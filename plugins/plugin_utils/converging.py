@@ -345,10 +345,10 @@ class Convergence:
                     yield Deed(name, member, "join", {"peer": peers.get((name, member), {})}, self._service.start + 60)
 
     def _help(self, name: str, target: int, operation: str) -> Deed:
-        """A deed that a joined member, the leader if there is one, does for another."""
+        """A deed that a joined member, the leader if there is one, does for another; who leaves expels nobody."""
         others = [seen for seen in self.report.observations[name] if seen.member != target]
         joined = [seen for seen in others if seen.state is State.JOINED]
-        helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
+        helper = min(joined, key=lambda seen: (operation == "expel" and seen.leaving, not seen.leads, seen.member))
         return Deed(name, helper.member, operation, {"target": target})
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
@@ -503,7 +503,8 @@ class Convergence:
         behind = [
             each.member
             for each in seen
-            if not (record := each.record or {}).get("formed") or any(record[key] != wanted[key] for key in wanted)
+            if each.state is State.JOINED
+            and (not (known := each.record or {}).get("formed") or any(known[key] != wanted[key] for key in wanted))
         ]
         failed: dict[str, Outcome] = {}
         self._do([Deed(name, member, "remember") for member in behind], failed)

@@ -15,12 +15,9 @@ from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils import redis_home
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import Verdict
-from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import spread
+from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import MASTERS, SLOTS, spread
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Decision, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
-
-MASTERS = 3
-"""Fewer masters have no majority once one is gone."""
 
 Groups = Mapping[str, Sequence[Observation]]
 
@@ -35,8 +32,12 @@ def together(decisions: Mapping[str, Decision], groups: Groups, formed: Collecti
 
     A group that was never formed is only formed beside groups none of which is refused; a new one only once the cluster
     that it is to join is whole; and neither with masters so few, or so placed, that the loss of a rack would stop all.
+    One that dissolves needs nothing more once the others have all slots: what of it has stopped was on its way out.
     """
     result = dict(decisions)
+    for name, decision in decisions.items():
+        if decision.action in (Action.START, Action.WAIT) and dissolves(groups[name]) and _rest_has_all(groups):
+            result[name] = Decision(Action.NOTHING, reason="the others have all slots")
     refused = [name for name, decision in decisions.items() if decision.action is Action.REFUSE]
     lacking = [name for name in groups if name in formed and decisions[name].action is not Action.NOTHING]
     for name, seen in groups.items():
@@ -87,25 +88,38 @@ def uneven(groups: Groups) -> str:
     Groups that dissolve are to have none, all others as many as each other, give or take one. Nothing is said before
     every group has a leader that tells.
     """
-    leaders = {name: _leader(seen) for name, seen in groups.items()}
-    slots = {name: leader.tells("slots") for name, leader in leaders.items() if leader}
-    if len(slots) < len(groups) or None in slots.values():
-        return ""
+    slots = _slots(groups)
     staying = [name for name in groups if not dissolves(groups[name])]
-    share = sum(slots.values()) // max(len(staying), 1)
+    if None in slots.values() or not staying:
+        return ""
+    share = SLOTS // len(staying)
     wrong = [
-        f"{name} has {count} slots, and its share is {share if name in staying else 0}"
+        f"{name} has {count} slots of {share if name in staying else 0}"
         for name, count in slots.items()
         if (not share <= count <= share + 1 if name in staying else count)
     ]
     return ", ".join(wrong)
 
 
+def _slots(groups: Groups) -> dict[str, Any]:
+    """By group how many slots its leader tells; None where nobody does."""
+    leaders = {name: _leader(seen) for name, seen in groups.items()}
+    told = {name: leader.tells("slots") if leader else None for name, leader in leaders.items()}
+    if _rest_has_all(groups):
+        told |= {name: told[name] or 0 for name, seen in groups.items() if dissolves(seen)}
+    return told
+
+
+def _rest_has_all(groups: Groups) -> bool:
+    """Whether the groups that do not dissolve have all slots."""
+    leaders = [_leader(seen) for seen in groups.values() if not dissolves(seen)]
+    return sum(leader.tells("slots", 0) for leader in leaders if leader) == SLOTS
+
+
 def shifted(before: int, after: int) -> int:
     """How many slots move where so many shards become so many."""
-    least = min(before, after)
     even = [len(spread([each])) for each in slot_ranges(max(before, after))]
-    return sum(even[least:])
+    return sum(even[min(before, after) :])
 
 
 def may_restart(groups: Groups, group: str, member: int) -> Verdict:
