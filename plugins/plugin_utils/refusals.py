@@ -236,8 +236,8 @@ REFUSALS: dict[str, Row] = {
     ),
     "RS-073": Row(
         "Slots that do not move",
-        "All slots are served by those that have them. See the journals of the masters, {hosts} first, and run again: it"
-        " goes on where it stopped.",
+        "All slots are served by those that have them. See the journals of the masters, {hosts} first, then run again:"
+        " that goes on where this stopped.",
     ),
     # 080-089: apply and roll
     "RS-080": Row(

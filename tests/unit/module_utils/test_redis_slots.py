@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.rackspread.ha.plugins.module_utils.redis_home import NoAnswer, Node
 from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import (
     FEWEST,
     HELD_UP,
+    MIGRATE_MS,
     MOST,
     SLOTS,
     Mover,
@@ -23,6 +26,8 @@ from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def owned(*sizes: int) -> dict[str, list[int]]:
@@ -281,6 +286,11 @@ def test_a_slot_on_its_way_to_a_node_that_leads_no_more_goes_to_its_shard() -> N
     assert half_moved({**world.shards, "former": "s2"}, raw) == [SHIFT]
     with pytest.raises(ValueError, match="former, a node of no shard"):
         half_moved(world.shards, raw)
+
+
+def test_a_master_waits_for_its_taker_less_than_it_takes_to_be_thought_dead() -> None:
+    timers = yaml.safe_load((ROOT / "roles/redis/vars/main.yml").read_text())["__redis_timers"]
+    assert all(each["node_timeout"] > 1.5 * MIGRATE_MS for each in timers.values())
 
 
 # A while of it
