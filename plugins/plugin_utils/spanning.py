@@ -5,7 +5,7 @@
 
 Each shard of Redis Cluster is a group, and goes the way of every group (formation.py, gate.py). But its slots are a
 share of one whole, and its master is one of those that elect. Pure functions over the looks at all groups; what they
-add is a refusal or a wait, never a step of their own.
+add to a group's own steps is a refusal, a wait or rest. The steps of the whole are `uneven` slots, and `homeward`.
 """
 
 from __future__ import annotations
