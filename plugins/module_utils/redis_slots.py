@@ -26,6 +26,8 @@ FEWEST, MOST = 10, 1000
 """Keys that a master hands on at once; it serves nobody else meanwhile."""
 HELD_UP = 0.05
 """How many seconds that may take: large values are handed on in smaller numbers."""
+BREATH = 0.02
+"""Seconds at least between two slots: every node writes down each that moved, and syncs its disk before it goes on."""
 MIGRATE_MS = 1000
 """How long a master waits for one that takes its keys. It serves nobody meanwhile, and is taken for dead after the node
 timeout, which is 2 s at the least."""
@@ -161,7 +163,7 @@ class Mover:
         # It tells all the other nodes, replicas too.
         for shard in (shift.target, shift.source):
             self.ask(shard, "CLUSTER", "SETSLOT", shift.slot, "NODE", target.id)
-        self.pause(some / self.rate)
+        self.pause(max(some / self.rate, BREATH))
         return True
 
     def _hand_on(self, shift: Shift) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.rackspread.ha.plugins.module_utils import redis_slots
 from ansible_collections.rackspread.ha.plugins.module_utils.redis_home import NoAnswer, Node
 from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import (
     FEWEST,
@@ -299,6 +300,11 @@ def test_a_master_waits_for_its_taker_less_than_it_takes_to_be_thought_dead() ->
 GROUPS = [
     {"name": f"s{n}", "members": [{"id": 1, "address": f"192.0.2.{n}", "ports": {"main": 16379}}]} for n in range(1, 5)
 ]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_slots, "BREATH", 0.0)
 
 
 class Four(Masters):
