@@ -169,36 +169,27 @@ class Mover:
     def _hand_on(self, shift: Shift) -> tuple[int, int]:
         """Hand on some keys of a slot; how many are left, and how many went.
 
-        In one transaction, during which the master that gives serves nobody: who asks before it finds every key there,
-        and few are told ASK after it. That must be few, as clients are about that do not heed ASK where it names a
-        master which had no slots when they last read the division (redis-py 6 raises an AttributeError).
-        Only what is counted in the same transaction is the truth: from then on the slot gets no new keys here.
+        From MIGRATING on the slot gets no new keys here: what is counted after that is the truth. And from then on
+        clients are told ASK for keys that are not here. That must be short, so the keys are looked up before: clients
+        are about that do not heed ASK where it names a master which had no slots when they last read the division
+        (redis-py 6 raises an AttributeError). It is no transaction, as Valkey waits for replicas at SETSLOT.
         """
         target = self.masters[shift.target]
         keys = self.ask(shift.source, "CLUSTER", "GETKEYSINSLOT", shift.slot, self.batch)
-        began = self.now()
-        self.ask(shift.source, "MULTI")
         try:
             self.ask(shift.source, "CLUSTER", "SETSLOT", shift.slot, "MIGRATING", target.id)
-            if keys:  # as long as the source has one, it is the source that serves it: what the taker may have is older
-                where = (target.address, target.port, "", 0, MIGRATE_MS)
-                self.ask(shift.source, "MIGRATE", *where, "REPLACE", "AUTH2", *self.login, "KEYS", *keys)
-            self.ask(shift.source, "CLUSTER", "COUNTKEYSINSLOT", shift.slot)
-            opened, *handed, left = self.ask(shift.source, "EXEC")
-        except NoAnswer:
-            with contextlib.suppress(NoAnswer):
-                self.ask(shift.source, "DISCARD")
+        except NoAnswer as error:
+            if NOT_OWNER in str(error):
+                return 0, 0  # it has given the slot away already, and was cut short then
             raise
-        if isinstance(opened, Exception) and NOT_OWNER in str(opened) and not left:
-            return 0, 0  # it has given the slot away already, and was cut short then
-        for answer in (opened, *handed, left):
-            if isinstance(answer, Exception):
-                raise NoAnswer(str(answer))
-        self.keys += len(keys)
-        if keys:
+        began = self.now()
+        if keys:  # as long as the source has one, it is the source that serves it: what the taker may have is older
+            where = (target.address, target.port, "", 0, MIGRATE_MS)
+            self.ask(shift.source, "MIGRATE", *where, "REPLACE", "AUTH2", *self.login, "KEYS", *keys)
+            self.keys += len(keys)
             fitting = round(len(keys) * HELD_UP / max(self.now() - began, 0.001))
             self.batch = max(FEWEST, min(fitting, 2 * self.batch, MOST))
-        return left, len(keys)
+        return self.ask(shift.source, "CLUSTER", "COUNTKEYSINSLOT", shift.slot), len(keys)
 
 
 def share(

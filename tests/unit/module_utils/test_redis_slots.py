@@ -108,7 +108,6 @@ class Masters:
         self.slots = {"s1": {7}, "s2": set(), "s3": set()}
         self.keys: dict[str, dict[str, int]] = {"s1": {f"k{n}": n for n in range(keys)}, "s2": {}, "s3": {}}
         self.open: dict[str, dict[int, str]] = {"s1": {}, "s2": {}, "s3": {}}
-        self.queued: dict[str, list[tuple[Any, ...]]] = {}
         self.batches: list[int] = []
         self.clock = self.paused = 0.0
         self.each = 0.0
@@ -118,31 +117,14 @@ class Masters:
         if not self.left:
             raise NoAnswer("gone")
         self.left -= 1
-        if words == ("MULTI",):
-            self.queued[name] = []
-            return "OK"
-        if words == ("DISCARD",):
-            return "OK" if self.queued.pop(name, None) is not None else "ERR DISCARD without MULTI"
-        if words == ("EXEC",):
-            return [self.one(name, *each) for each in self.queued.pop(name)]
-        if name in self.queued:
-            self.queued[name].append(words)
-            return "QUEUED"
-        answer = self.one(name, *words)
-        if isinstance(answer, Exception):
-            raise NoAnswer(str(answer))
-        return answer
-
-    def one(self, name: str, *words: Any) -> Any:
-        """What a command does; an error is returned, as in a transaction."""
         match words:
             case ("CLUSTER", "SETSLOT", slot, "IMPORTING", other):
                 if slot in self.slots[name]:
-                    return Exception(f"ERR I'm already the owner of hash slot {slot}")
+                    raise NoAnswer(f"ERR I'm already the owner of hash slot {slot}")
                 self.open[name][slot] = f"[{slot}-<-{other}]"
             case ("CLUSTER", "SETSLOT", slot, "MIGRATING", other):
                 if slot not in self.slots[name]:
-                    return Exception(f"ERR I'm not the owner of hash slot {slot}")
+                    raise NoAnswer(f"ERR I'm not the owner of hash slot {slot}")
                 self.open[name][slot] = f"[{slot}->-{other}]"
             case ("CLUSTER", "GETKEYSINSLOT", _slot, count):
                 return list(self.keys[name])[:count]
@@ -160,7 +142,7 @@ class Masters:
             case ("CLUSTER", "SETSLOT", slot, "NODE", other):
                 owner = str(other).removeprefix("id-")
                 if owner != name and slot in self.slots[name] and self.keys[name]:
-                    return Exception("ERR Can't assign hashslot 7 to a different node while I still hold keys")
+                    raise NoAnswer("ERR Can't assign hashslot 7 to a different node while I still hold keys")
                 if owner == name:
                     former = next((each for each in self.slots if each != name and slot in self.slots[each]), None)
                     assert not (former and self.keys[former]), "they are deleted where the slot was, as Redis does"
@@ -238,7 +220,7 @@ def test_a_slot_that_gets_a_key_meanwhile_is_not_given_before_that_went_too() ->
     assert world.slots["s2"] == {7}
 
 
-@pytest.mark.parametrize("left", range(1, 40))
+@pytest.mark.parametrize("left", range(1, 30))
 def test_cut_short_anywhere_it_is_ended_by_the_next_and_no_key_is_lost(left: int) -> None:
     world = Masters()
     everything = dict(world.keys["s1"])
@@ -246,7 +228,6 @@ def test_cut_short_anywhere_it_is_ended_by_the_next_and_no_key_is_lost(left: int
     with contextlib.suppress(NoAnswer):
         world.mover().move([SHIFT])
     world.left = 10**6
-    world.queued.clear()  # its connections are gone
     raw = {name: world.ask(name, "CLUSTER", "NODES") for name in world.nodes}
     shifts = half_moved(world.shards, raw) or [SHIFT][: 7 in world.slots["s1"]]
     assert shifts in ([SHIFT], [])
