@@ -83,7 +83,6 @@ class ActionModule(ActionBase):
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
 
-
     def _wish(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Wish:
         """What is asked for beside what is staged: by the task, or by variables of the run, which no role hands on."""
 
