@@ -26,7 +26,8 @@ NAME = os.environ.get("RACKSPREAD_LAB", "demo")
 """The lab that is meant; tests of what changes a site have one of their own."""
 INVENTORY = ROOT / os.environ.get("RACKSPREAD_INVENTORY", "inventories/lab")
 STATE = INVENTORY / ".rackspread"
-VIP = re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[0]
+VIP = "".join(re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[:1])
+"""Nothing where there are no balancers."""
 USER = DATABASE = "rackspread"
 
 REDIS_CLI = "REDISCLI_AUTH=$(cat .redis/password) redis-cli --user application --tls --cacert .redis/ca.crt"
@@ -307,13 +308,18 @@ for group in own.shards:
             "role": facts["role"], "copies": facts.get("connected_slaves"), "link": facts.get("master_link_status"),
             "master": facts.get("master_host"), "state": state["cluster_state"],
             "nodes": sum(not node.fails for node in known),
+            "slots": sum(
+                int(one.rpartition("-")[2]) - int(one.partition("-")[0]) + 1
+                for node in known if "myself" in node.flags for one in node.slots
+            ),
         }
 print(json.dumps(found))
 """
 
 
 def redis(outside: str = "") -> dict[str, dict[str, Any]]:
-    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes.
+    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes,
+    slots.
 
     One that does not answer is not there. Asked from a host outside of this rack, where one is named.
     """

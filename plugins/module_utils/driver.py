@@ -49,6 +49,7 @@ class Live:
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
         paused: somebody has told the cluster's own manager to keep its hands off.
+        slots: of a whole that is divided among groups, how many parts this group has; only its leader tells.
         lag: how many bytes the own copy is behind the leader's, where the cluster tells.
         unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
@@ -63,6 +64,7 @@ class Live:
     leader_first: bool = False
     unsettled: bool = False
     paused: bool = False
+    slots: int | None = None
     lag: int | None = None
     unfinished: bool = False
     detail: str = ""
@@ -170,6 +172,12 @@ class Driver:
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""
+
+    def share(self, emptied: list[str]) -> dict[str, Any]:
+        """Where groups are shares of one whole: for a while, have each come nearer to as much as the others, and those
+        that are to be `emptied` (keys) to nothing. Answers `{moved, left}`, how many parts moved and are yet to move.
+        """
+        return {"moved": 0, "left": 0}
 
     def settle(self) -> None:
         """After an activation: set in the live cluster what can stand in no file; put the old value back on failure."""

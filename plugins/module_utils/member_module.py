@@ -22,8 +22,8 @@ from .driver import EMPTY, HALF_FORMED, LEFTOVERS, Driver
 from .instance import PASSWORD_PHASE, Instance
 
 OPERATIONS = (
-    "look", "form", "join", "start", "activate", "revert", "admit", "expel", "step_down", "settle", "remember",
-    "ask", "retire", "forget",
+    "look", "form", "join", "start", "activate", "revert", "admit", "expel", "step_down", "share", "settle",
+    "remember", "ask", "retire", "forget",
 )
 
 
@@ -265,6 +265,7 @@ def run(driver_class: type[Driver]) -> None:
             "intent": {"type": "dict"},
             "peer": {"type": "dict", "default": {}},
             "target": {"type": "int"},
+            "emptied": {"type": "list", "elements": "str", "default": []},
             "settings": {"type": "dict", "default": {}},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
@@ -304,6 +305,7 @@ def _act(member: Member, operation: str, parameters: dict[str, Any]) -> dict[str
         "admit": lambda: driver.admit(target or {}),
         "expel": lambda: driver.expel(target or {}),
         "step_down": lambda: driver.step_down(target),
+        "share": lambda: driver.share(parameters["emptied"]),
         "settle": driver.settle,
         "remember": member.remember,
         "ask": member.instance.ask,

@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import live
 import pytest
 import yaml
+from moves import SPEC, carriers, killed_twice, options, places, play
 
 Tell = Callable[[str], None]
 
@@ -21,7 +21,6 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("site")]
 
 HERE = Path(__file__).parent / "operate"
 RACK4 = live.INVENTORY / "more.yml"
-SPEC = live.INVENTORY / "services.rackspread.yml"
 
 
 @pytest.fixture(scope="module")
@@ -44,26 +43,6 @@ def site() -> Iterator[None]:
         SPEC.write_text(spec)
 
 
-def options(check: bool = False, **given: Any) -> list[str]:
-    return ["--extra-vars", json.dumps({"confirm": True, **given}), *(["--check"] if check else [])]
-
-
-def play(playbook: str, check: bool = False, **given: Any) -> live.Run:
-    """One of the playbooks, to a good end."""
-    run = live.play(f"playbooks/{playbook}.yml", *options(check, **given), seconds=1800)
-    assert run.code == 0, run.output[-8000:]
-    return run
-
-
-def places() -> dict[str, set[str]]:
-    """By group the hosts of its members."""
-    return {key: {member["host"] for member in group["members"]} for key, group in live.groups().items()}
-
-
-def carriers(prefix: str) -> list[str]:
-    return sorted(set.union(*(hosts for key, hosts in places().items() if key.startswith(prefix))))
-
-
 def settled() -> None:
     """All is whole, no move is under way, and a run finds nothing to do."""
     live.await_whole()
@@ -81,13 +60,6 @@ def under_load(told: Tell, what: str, deed: Callable[[], object], most: float, *
     told(f"{what}: clients of {load.worst()} out {load.outage():.2f} s for writes, {load.lost} lost")
     assert load.lost == 0
     assert load.outage() < most
-
-
-def killed_twice(playbook: str, points: tuple[str, str], folder: Path, **given: Any) -> None:
-    """Run it, kill it at two points, and run it to its end."""
-    for number, point in enumerate(points):
-        live.kill_at(point, folder / f"{number}.log", f"playbooks/{playbook}.yml", *options(**given))
-    play(playbook, **given)
 
 
 def take_back(host: str) -> None:
