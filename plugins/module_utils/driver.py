@@ -16,6 +16,7 @@ EMPTY = "empty"
 LEFTOVERS = "leftovers"
 HALF_FORMED = "half_formed"
 DATA = "data"
+UNMOUNTED = "unmounted"
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Found:
     """What lies on the disk, seen without the daemon.
 
     Args:
-        state: EMPTY, LEFTOVERS (files, but no cluster), HALF_FORMED (a first start was cut short) or DATA.
+        state: EMPTY, LEFTOVERS (files, but no cluster), HALF_FORMED (a first start was cut short), DATA, or UNMOUNTED
+            (one of several folders is blank, and the others are not).
         cluster_id: of the data, None where only the daemon can tell.
         marker: the data folder's marker, None where there is none.
         detail: a sentence for people.
@@ -93,6 +95,14 @@ class Driver:
         self.member = member
         self.settings = settings
         self.secrets = secrets or {}
+
+    @classmethod
+    def of(
+        cls, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
+        secrets: dict[str, Any] | None = None,
+    ) -> Driver:
+        """The driver of a member, where a service has several kinds of them the one of its kind."""
+        return cls(instance, group, member, settings, secrets)
 
     # What it tells
 

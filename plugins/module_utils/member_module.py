@@ -245,7 +245,7 @@ def member_of(driver_class: type[Driver], parameters: dict[str, Any], asked: dic
     own = _place(group, asked["member"])
     name = f"{group['name']}_{asked['program']}" if asked.get("program") else group["name"]
     instance = Instance(name, asked["member"], asked["unit"], asked["data"])
-    driver = driver_class(instance, group, own, parameters["settings"], parameters["secrets"])
+    driver = driver_class.of(instance, group, own, parameters["settings"], parameters["secrets"])
     return Member(driver, parameters.get("site_id") or "", parameters.get("generation") or 0)
 
 

@@ -15,7 +15,7 @@ class Service:
     """How the groups of a service come to life and are restarted.
 
     Args:
-        name: also the prefix of the modules on the hosts: `<name>_member` and `<name>_info`.
+        name: also the prefix of the modules on the hosts, `<name>_member` and `<name>_info`; `modules` may be another.
         component: whose members it is, as the catalogue has it.
         program: where several programs make up a member, which of them this is.
         stateful: whether members keep data; without it a member is stopped or joined, and nothing is ever formed.
@@ -23,22 +23,29 @@ class Service:
             `first` alone, whom the others join.
         joins: how many empty members may join at a time: `one` after another, or all `side_by_side`.
         gate: what lets a member be spared. `quorum`: the others are a majority of the voters. `in_sync`: they have a
-            leader, and all its copies are complete. `any_other`: another member serves.
+            leader, and all its copies are complete. `copies`: the same where each member leads for a part, and every
+            one tells whose copies are complete. `any_other`: another member serves.
         spans: all groups of the service are one cluster, whose leaders elect: nothing of it is formed before all of it
             was seen, no member is spared while another rack lacks one, and leaders go back to where the placement has
             them (spanning.py).
+        cluster: the component whose formation makes the cluster's id, and one for the disk of each of its members,
+            before anything is formed (Kafka); members of other components of the service are formed with that id.
+        hands_over: whether a leader hands over before it is restarted; others do as they end.
         form, start, join, restart: seconds until a member must be seen joined after that act.
         spare: seconds to wait for the gate to open before a member is touched.
     """
 
     name: str
     component: str
-    gate: Literal["quorum", "in_sync", "any_other"]
+    gate: Literal["quorum", "in_sync", "copies", "any_other"]
     program: str | None = None
+    modules: str | None = None
     stateful: bool = True
     forms: Literal["together", "first"] = "first"
     joins: Literal["one", "side_by_side"] = "one"
     spans: bool = False
+    cluster: str | None = None
+    hands_over: bool = True
     form: int = 120
     start: int = 120
     join: int = 300
@@ -60,6 +67,16 @@ SERVICES: dict[str, Service] = {
         Service(
             "redis", "redis_shard", gate="in_sync", joins="side_by_side", spans=True,
             form=60, start=600, join=3600, restart=600,
+        ),
+        # A voter whose disk was lost, and a broker, copy what they lack. The active controller resigns as it ends,
+        # a broker takes its time to end, since it hands over what it leads.
+        Service(
+            "kafka_controller", "kafka_controller", gate="quorum", modules="kafka", forms="together",
+            cluster="kafka_controller", hands_over=False, form=180, start=180, join=600, restart=180,
+        ),
+        Service(
+            "kafka_broker", "kafka_broker", gate="copies", modules="kafka", forms="together", joins="side_by_side",
+            cluster="kafka_controller", form=180, start=600, join=3600, restart=600, spare=600,
         ),
         Service("redis_proxy", "redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
         *(

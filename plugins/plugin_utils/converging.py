@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import new_uuid
 from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
@@ -264,6 +265,9 @@ class Convergence:
                 name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts
             )
             return None
+        elif action is Action.FORM and (missing := self._waits_for(name)) and not self._check:
+            self._refuse(name, "RS-073", f"{missing}, whose cluster it belongs to, is not formed yet.", missing=missing)
+            return None
         elif new := [each for each in those if (action, each.member) not in course.tried]:
             course.tried |= {(action, each.member) for each in new}
             course.until = now + getattr(self._service, "join" if action is Action.REPAIR else action.value)
@@ -276,6 +280,13 @@ class Convergence:
             return None
         course.waits += 1
         return Decision(Action.WAIT, decision.members, decision.reason)
+
+    def _waits_for(self, name: str) -> str:
+        """The group that must be formed before this one can be; nothing where there is none, or it is formed."""
+        cluster, index = self._service.cluster, self._groups[name].index
+        if cluster in (None, self._service.component) or self._begun(name) or self._cluster_of_others(index):
+            return ""
+        return f"{cluster}{index}"
 
     def _take(self, steps: Mapping[str, Decision]) -> list[str]:
         """Take a step in each of these groups, the lock first. Returns the groups in which it failed."""
@@ -555,7 +566,7 @@ class Convergence:
         """Roll one member: gate, hand over, activate, gate."""
         self._spare(name, own.member)
         own = self._own(name, own.member)
-        if own.need == "restart" and own.leads and not own.tells("leader_first", False):
+        if self._hands_over(own):
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))
         served = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {own.member}
@@ -581,6 +592,11 @@ class Convergence:
         if reason := self._until(name, shut, self._service.spare):
             host = self._groups[name].member(member)["host"]
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
+
+    def _hands_over(self, own: Observation) -> bool:
+        """Whether a member that is to be rolled gives its leadership away before."""
+        leaves = own.need == "restart" and own.leads and not own.tells("leader_first", False)
+        return self._service.hands_over and leaves
 
     def _step_down(self, name: str, own: Observation) -> None:
         """Have the leader hand over to the best follower, and wait until the group can spare it as a follower."""
@@ -712,11 +728,21 @@ class Convergence:
         new: dict[str, Any] = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
         if self._service.spans:
             new["slots"] = self._shares()[name]
+        if self._service.cluster == self._service.component:
+            new["cluster_id"] = new_uuid()
+            new["directory_ids"] = {str(each["id"]): new_uuid() for each in group.members}
+        elif self._service.cluster:
+            new["cluster_id"] = self._cluster_of_others(group.index)
         return lock.with_group(name, intent=self._begun(name) or new)
 
     def _begun(self, name: str) -> Mapping[str, Any] | None:
         """The intent that a group was begun with, by the lock or by a host."""
         return next(iter(intents(self.report.observations[name], self._known(name)).values()), None)
+
+    def _cluster_of_others(self, index: int) -> str | None:
+        """The id of the cluster that the group of this index of another component has formed; None before that."""
+        formed_first = self._lock.groups.get(f"{self._service.cluster}{index}")
+        return formed_first.formed if formed_first else None
 
     def _shares(self) -> dict[str, str | None]:
         """What each group of a cluster that they all are begins with."""

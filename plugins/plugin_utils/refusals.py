@@ -234,6 +234,9 @@ REFUSALS: dict[str, Row] = {
     "RS-072": Row(
         "Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."
     ),
+    "RS-073": Row(
+        "A group of a cluster that is not formed yet", "Bring {missing} up first: see what keeps it, then run again."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",

@@ -123,12 +123,12 @@ COMPONENTS: tuple[Component, ...] = (
         ports=(Port("main", 27117), Port("front", 27017, published=True)),
     ),
     Component(
-        "kafka", "controller", "controllers", 3, weight=1024, votes=True,
+        "kafka", "controller", "controllers", 3, weight=1024, votes=True, roles=("kafka",),
         ports=(Port("main", 9393),),
     ),
     Component(
         # Clients go to each broker itself: nothing of Kafka is published on the VIP.
-        "kafka", "broker", "brokers", 3, weight=2048,
+        "kafka", "broker", "brokers", 3, weight=2048, roles=("kafka",),
         ports=(Port("main", 9092), Port("peer", 9142)),
     ),
     Component(

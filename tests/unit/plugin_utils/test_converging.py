@@ -26,12 +26,13 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Wish,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
+CONTROLLER, BROKER = SERVICES["kafka_controller"], SERVICES["kafka_broker"]
 NAME = "etcd_voter1"
 GOOD, SOFT, BAD = "good", "soft", "bad"
 """Configurations: SOFT is taken by a reload that then asks for a restart, nothing starts on BAD."""
@@ -239,7 +240,7 @@ class Cluster:
         }  # fmt: skip
         machine.current = machine.staged
         self.dies()
-        return f"cluster-{intent['formation_id']}"
+        return str(intent["cluster_id"] or f"cluster-{intent['formation_id']}")
 
     def _form(self, deed: Deed, machine: Machine, lock: Lock) -> None:
         if (machine.record or {}).get("formed"):
@@ -456,6 +457,25 @@ def test_a_member_that_never_joins_is_told_after_its_time() -> None:
     cluster.machines[3].wal = next(iter(cluster.formations))
     assert codes(cluster.converge()) == ["RS-068"]
     assert cluster.clock >= ETCD.start
+
+
+def test_ids_of_a_cluster_and_its_disks_are_made_before_it_is_formed() -> None:
+    controllers = Cluster(service=CONTROLLER, name="kafka_controller1")
+    assert controllers.converge().refusals == []
+    intent = controllers.lock.groups["kafka_controller1"].intent or {}
+    assert set(intent["directory_ids"]) == {"1", "2", "3"}
+    assert len({intent["cluster_id"], *intent["directory_ids"].values()}) == 4
+    assert all(machine.record["intent"] == intent for machine in controllers.machines.values() if machine.record)
+
+
+def test_brokers_are_formed_with_the_id_that_the_controllers_have_and_not_before() -> None:
+    brokers = Cluster(service=BROKER, name="kafka_broker1")
+    assert codes(brokers.converge()) == ["RS-073"]
+    assert all(machine.wal is None for machine in brokers.machines.values())
+    controllers = LockedGroup(1, 4, (), {"formation_id": "f", "cluster_id": "c1"}, "c1")
+    brokers.lock = Lock(brokers.lock.site_id, brokers.lock.generation, {}, {"kafka_controller1": controllers})
+    assert brokers.converge().refusals == []
+    assert (brokers.lock.groups["kafka_broker1"].intent or {})["cluster_id"] == "c1"
 
 
 def test_nothing_staged_is_told() -> None:

@@ -1,0 +1,468 @@
+# Copyright: the rackspread founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A controller or a broker of Kafka: what lies in its log folders, what its cluster says, how it comes and goes.
+
+Controllers are one group, brokers another, of one cluster. Both are told apart from others by their node id, which
+follows from the member's, and a controller's disk by its directory id: voters are pairs of both. A controller that lost
+its disk comes back under its node id with another directory id, so what it had promised on the old one binds nobody:
+the old pair is removed, and the new one added as soon as it has caught up.
+
+Log folders are formatted aside, by Kafka's own tool, and renamed: there is none that is formatted by half.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import host
+from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, UNMOUNTED, Driver, Found, Live
+from .instance import Instance
+from .kafka_client import (
+    ADD_RAFT_VOTER,
+    DESCRIBE_CLUSTER,
+    DESCRIBE_QUORUM,
+    ITERATIONS,
+    MECHANISM,
+    METADATA,
+    REMOVE_RAFT_VOTER,
+    Client,
+    NoAnswer,
+    salted_password,
+)
+
+FACTS = "member.json"
+"""Among the staged files what the driver goes by; the role's template member.json.j2 says what it is."""
+SETTINGS = "server.properties"
+LISTENER = "CONTROLLER"
+"""The name of the controllers' listener (the role's template server.properties.j2)."""
+BROKERS, CONTROLLERS = 1, 2
+"""Types of endpoint in DESCRIBE_CLUSTER."""
+RUN = "/run/rackspread"
+NOT_DATA = {".rackspread.json", "lost+found", "joining"}
+ASIDE = ".new"
+CATCH_UP_SECONDS = 120.0
+LEADER_SECONDS = 30.0
+ASK_SECONDS = 5.0
+POLL_SECONDS = 0.5
+FORMAT_SECONDS = 120.0
+LATE_MS = 3000
+"""Who is behind the active controller by more than this has not caught up: it writes something twice a second."""
+
+
+class Kafka(Driver):
+    """What controllers and brokers have in common. There are no settings: what is to be known is among the files."""
+
+    service = "kafka"
+    offset = 0
+    """What is added to a member's id to have its node's."""
+
+    @classmethod
+    def of(
+        cls, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
+        secrets: dict[str, Any] | None = None,
+    ) -> Driver:
+        """A controller or a broker, by the name of its group."""
+        kind = Controller if group["name"].startswith("kafka_controller") else Broker
+        return kind(instance, group, member, settings, secrets)
+
+    def _facts(self, version: str) -> dict[str, Any]:
+        """What a version of the files says of the member; nothing where there is none."""
+        text = host.read(f"{version}/{FACTS}")
+        facts: dict[str, Any] = json.loads(text) if text else {}
+        return facts
+
+    @property
+    def _staged(self) -> dict[str, Any]:
+        return self._facts(self.instance.staged) or self._facts(self.instance.current)
+
+    def _log_dirs(self, version: str) -> list[str]:
+        """The log folders that a version has, that of the metadata first."""
+        return self._facts(version).get("log_dirs") or [f"{self.instance.data}/kafka"]
+
+    @property
+    def node(self) -> int:
+        """Its node id."""
+        return self._node(self.member)
+
+    def _node(self, member: dict[str, Any]) -> int:
+        return int(member["id"]) + self.offset
+
+    @property
+    def _name(self) -> str:
+        return f"member {self.member['id']} of {self.group['name']}"
+
+    # What lies on the disk
+
+    def find(self) -> Found:
+        """Read the meta.properties of every log folder that the member runs with, or is about to."""
+        data = self.instance.data or ""
+        ran = self._facts(self.instance.current)
+        folders = self._log_dirs(self.instance.current if ran else self.instance.staged)
+        own = {os.path.basename(folder) for folder in folders if os.path.dirname(folder) == data}
+        return found(data, own, folders, self.node, self.group)
+
+    @property
+    def _directory(self) -> str | None:
+        """The directory id of the folder with the metadata; None where there is none."""
+        return (meta(self._log_dirs(self.instance.current)[0]) or {}).get("directory.id")
+
+    # How it comes to life
+
+    def _format(self, cluster: str, *how: str) -> None:
+        """Format the log folders that are not. Raises Failed.
+
+        Args:
+            cluster: the cluster's id.
+            how: more words for Kafka's tool. They go to it in a file, since there may be secrets among them.
+        """
+        folders = self._log_dirs(self.instance.staged)
+        blank = {folder: f"{folder}{ASIDE}" for folder in folders if meta(folder) is None}
+        if not blank:
+            return
+        for aside in blank.values():
+            shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+            os.makedirs(os.path.dirname(aside), mode=0o755, exist_ok=True)
+        facts = self._staged
+        settings = (host.read(f"{self.instance.staged}/{SETTINGS}") or "").splitlines()
+        settings = [line for line in settings if not line.startswith(("log.dirs=", "metadata.log.dir="))]
+        settings += [f"log.dirs={','.join(blank.values())}", f"metadata.log.dir={next(iter(blank.values()))}"]
+        os.makedirs(RUN, mode=0o755, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=RUN) as folder:
+            words = ["format", "--config", f"{folder}/{SETTINGS}", "--cluster-id", cluster, *how]
+            host.write_atomic(f"{folder}/{SETTINGS}", "\n".join(settings) + "\n", mode=0o600)
+            host.write_atomic(f"{folder}/words", "\n".join(words) + "\n", mode=0o600)
+            environment = {"LOG_DIR": folder, "KAFKA_JVM_PERFORMANCE_OPTS": facts["jvm"]}
+            tool = [f"{facts['software']}/bin/kafka-storage.sh", f"@{folder}/words"]
+            done = host.run(tool, timeout=FORMAT_SECONDS, check=False, env=environment)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("\t")]
+            raise host.Failed(f"{self._name} could not be formatted: {' | '.join(said[-2:])}")
+        for folder, aside in blank.items():
+            for path, _folders, files in os.walk(aside):
+                for each in (path, *(f"{path}/{file}" for file in files)):
+                    host.own(each, facts["user"], facts["user"])
+            os.chmod(aside, 0o700)
+            os.rename(aside, folder)  # onto nothing, or an empty folder
+
+    def last_words(self) -> str:
+        """The last complaint in Kafka's log, or what the start guard or systemd said."""
+        lines = host.journal_lines(self.instance.unit, 60)
+        for line in reversed(lines):
+            if line.startswith(("rackspread:", "ERROR", "FATAL", "Exception", "org.apache.kafka")):
+                return line
+        return " | ".join(lines[-3:])
+
+
+class Controller(Kafka):
+    """A voter of the quorum that has the metadata."""
+
+    offset = 10000  # so that no broker has the same
+
+    # What the quorum says
+
+    def _client(self, member: dict[str, Any], seconds: float = ASK_SECONDS) -> Client:
+        return Client(member["address"], member["ports"]["main"], self.instance.pki, seconds=seconds)
+
+    def _place(self, node: int) -> dict[str, Any] | None:
+        """The M that a node is."""
+        return next((each for each in self.group["members"] if self._node(each) == node), None)
+
+    def ask(self) -> Live:
+        """Ask the own node who leads, and the leader for the quorum."""
+        try:
+            with self._client(self.member) as client:
+                about = client.ask(DESCRIBE_CLUSTER, endpoint_type=CONTROLLERS)
+                leader = self._place(about["controller_id"])
+                if leader is None:
+                    return Live(cluster_id=about["cluster_id"], detail="it knows no active controller")
+                if leader["id"] == self.member["id"]:
+                    return self.tell(about, quorum(client))
+            with self._client(leader) as client:
+                return self.tell(about, quorum(client))
+        except NoAnswer as error:
+            return Live(detail=str(error))
+
+    def tell(self, about: dict[str, Any], state: dict[str, Any]) -> Live:
+        """What the answers mean: DESCRIBE_CLUSTER of the own node, and the leader's DESCRIBE_QUORUM."""
+        directory = self._directory
+        counted = {
+            place["id"]: voter for voter in state["voters"]
+            if (place := self._place(voter["id"])) and (voter["id"] != self.node or voter["directory_id"] == directory)
+        }
+        late = behind(state)
+        own = self.member["id"]
+        strangers = sorted(voter["id"] for voter in state["voters"] if self._place(voter["id"]) is None)
+        said = []
+        if strangers:
+            said.append(f"nodes vote that the placement does not know: {', '.join(map(str, strangers))}")
+        if own not in counted:
+            said.append("it is no voter")
+        elif self.node in late:
+            said.append("it is behind the active controller")
+        return Live(
+            cluster_id=about["cluster_id"],
+            role="leader" if state["leader"] == self.node else "follower" if own in counted else "none",
+            healthy=own in counted and self.node not in late,
+            members=sorted(counted),
+            in_sync=sorted(place for place, voter in counted.items() if voter["id"] not in late),
+            unfinished=own not in counted and os.path.exists(self._joining),
+            detail="; ".join(said),
+        )
+
+    # How voters come and go
+
+    @property
+    def _joining(self) -> str:
+        """The file that is there while a blank member has not become a voter yet."""
+        return f"{self.instance.data}/joining"
+
+    def form(self, intent: dict[str, Any]) -> None:
+        """Start as one of the first voters, all of whom are formatted with the same list of voters."""
+        directories = intent["directory_ids"]
+        voters = ",".join(
+            f"{self._node(each)}@{bracketed(each['address'])}:{each['ports']['main']}:{directories[str(each['id'])]}"
+            for each in self.group["members"]
+        )
+        users = [word for name, password in self._staged["passwords"].items() for word in scram_user(name, password)]
+        self._format(intent["cluster_id"], "--initial-controllers", voters, *users)
+        wanted = directories[str(self.member["id"])]
+        if self._directory != wanted:
+            raise host.Failed(f"{self._name} has the directory id {self._directory}, and was to have {wanted}")
+        self.start()
+
+    def join(self, peer: dict[str, Any]) -> None:
+        """Start with a blank disk under a new directory id, catch up, and become a voter."""
+        host.write_atomic(self._joining, "")
+        self._format(self.group["formed"], "--no-initial-controllers")
+        if not host.unit(self.instance.unit).running:
+            self.start()
+        directory = self._directory
+        self._until(lambda state: self._caught_up(state, directory), "catch up", CATCH_UP_SECONDS)
+        with self._leader() as client:
+            if not votes(quorum(client), self.node, directory):
+                where = {"name": LISTENER, "host": self.member["address"], "port": self.member["ports"]["main"]}
+                try:
+                    client.ask(
+                        ADD_RAFT_VOTER, cluster_id=self.group["formed"], timeout=int(LEADER_SECONDS * 1000),
+                        id=self.node, directory_id=directory, listeners=[where],
+                    )
+                except NoAnswer as error:
+                    raise host.Failed(f"{self._name} can't be added to the voters: {error}") from error
+        self._until(lambda state: votes(state, self.node, directory), "become a voter", LEADER_SECONDS)
+        host.remove(self._joining)
+
+    def _caught_up(self, state: dict[str, Any], directory: str | None) -> bool:
+        known = {(each["id"], each["directory_id"]) for each in (*state["voters"], *state["observers"])}
+        return (self.node, directory) in known and self.node not in behind(state)
+
+    def expel(self, target: dict[str, Any]) -> None:
+        """Remove a voter whose disk is lost, under the directory id that it had. One that answers has not lost it."""
+        try:
+            with self._client(target):
+                raise host.Failed(f"member {target['id']} on {target['host']} answers: it is not removed")
+        except NoAnswer:
+            pass
+        node = self._node(target)
+        with self._leader() as client:
+            try:
+                for voter in [each for each in quorum(client)["voters"] if each["id"] == node]:
+                    client.ask(
+                        REMOVE_RAFT_VOTER, cluster_id=self.group["formed"], id=node, directory_id=voter["directory_id"]
+                    )
+            except NoAnswer as error:
+                raise host.Failed(f"member {target['id']} on {target['host']} can't be removed: {error}") from error
+        self._until(lambda state: not votes(state, node), f"forget member {target['id']}", LEADER_SECONDS)
+
+    def _leader(self) -> Client:
+        """A connection to the active controller. Raises Failed where none is found for a while."""
+        deadline = time.monotonic() + LEADER_SECONDS
+        reason = ""
+        while time.monotonic() < deadline:
+            for member in self.group["members"]:
+                try:
+                    with self._client(member) as client:
+                        node = client.ask(DESCRIBE_CLUSTER, endpoint_type=CONTROLLERS)["controller_id"]
+                    if leader := self._place(node):
+                        return self._client(leader, LEADER_SECONDS + 5)
+                except NoAnswer as error:
+                    reason = str(error)
+            time.sleep(POLL_SECONDS)
+        raise host.Failed(f"{self._name} finds no active controller: {reason or 'nobody is elected'}")
+
+    def _until(self, condition: Callable[[dict[str, Any]], bool], what: str, seconds: float) -> None:
+        """Wait until the quorum is as wanted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self._leader() as client:
+                    if condition(quorum(client)):
+                        return
+            except NoAnswer:
+                pass  # another one leads now
+            if time.monotonic() > deadline:
+                raise host.Failed(f"{self._name} did not {what} within {seconds:g} s: {self.last_words()}")
+            time.sleep(POLL_SECONDS)
+
+
+class Broker(Kafka):
+    """A broker: it keeps replicas of partitions, and follows the metadata."""
+
+    def ask(self) -> Live:
+        """Ask the own node, as the administrator."""
+        facts = self._facts(self.instance.current)
+        login = (facts["admin"], facts["passwords"][facts["admin"]])
+        try:
+            where = self.member["address"], self.member["ports"]["main"]
+            with Client(*where, self.instance.pki, login, ASK_SECONDS) as client:
+                about = client.ask(DESCRIBE_CLUSTER, endpoint_type=BROKERS, fenced=True)
+                metadata = client.ask(METADATA, topics=None)
+                return self.tell(about, metadata, quorum(client))
+        except NoAnswer as error:
+            return Live(detail=str(error))
+
+    def tell(self, about: dict[str, Any], metadata: dict[str, Any], state: dict[str, Any]) -> Live:
+        """What the own node's answers mean: DESCRIBE_CLUSTER with fenced brokers, METADATA, DESCRIBE_QUORUM."""
+        registered = {each["id"]: each["fenced"] for each in about["nodes"]}
+        lacking = under_replicated(metadata)
+        late = behind(state)
+        members = [each["id"] for each in self.group["members"] if registered.get(self._node(each)) is False]
+        own = registered.get(self.node)
+        strangers = sorted(set(registered) - {self._node(each) for each in self.group["members"]})
+        said = []
+        if own is None:
+            said.append("it is not registered")
+        elif own:
+            said.append("it is fenced")
+        if self.node in late:
+            said.append("it is behind the active controller")
+        if lacking.get(self.node):
+            said.append(f"{lacking[self.node]} of its replicas are not in sync")
+        if strangers:
+            said.append(f"brokers are registered that the placement does not know: {', '.join(map(str, strangers))}")
+        return Live(
+            cluster_id=about["cluster_id"],
+            role="follower",
+            healthy=own is False,
+            members=members,
+            in_sync=[each for each in members if each + self.offset not in {*lacking, *late}],
+            detail="; ".join(said),
+        )
+
+    def form(self, intent: dict[str, Any]) -> None:
+        """Start as a broker of the cluster that the controllers formed."""
+        self._format(intent["cluster_id"])
+        self.start()
+
+    def join(self, peer: dict[str, Any]) -> None:
+        """Start as a new broker, or as one whose disk was lost: it copies what it should have."""
+        self._format(self.group["formed"])
+        self.start()
+
+    def activate(self) -> None:
+        """Take the staged version; log folders that come with it are formatted first."""
+        if self.group.get("formed"):
+            ran = set(self._log_dirs(self.instance.current))
+            if any(folder not in ran for folder in self._log_dirs(self.instance.staged)):
+                self._format(self.group["formed"])
+        super().activate()
+
+
+def meta(folder: str) -> dict[str, str] | None:
+    """The meta.properties of a log folder; None where there is none."""
+    text = host.read(f"{folder}/meta.properties")
+    if text is None:
+        return None
+    lines = [line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")]
+    return {name.strip(): value.strip() for name, value in lines}
+
+
+def found(data: str, own: set[str], folders: list[str], node: int, group: dict[str, Any]) -> Found:
+    """What lies in a member's log folders, taken together.
+
+    Args:
+        data: the member's data folder.
+        own: the names that its log folders have in there.
+        folders: all its log folders.
+        node: its node id.
+        group: the group, with `formed` and `intent` where they are known.
+    """
+    entries = set(os.listdir(data)) - NOT_DATA if os.path.isdir(data) else set()
+    if strange := sorted(entry for entry in entries - own if entry.removesuffix(ASIDE) not in own):
+        return Found(LEFTOVERS, detail=f"{data} holds {', '.join(strange[:3])}")
+    metas = {folder: meta(folder) for folder in folders}
+    for folder, facts in metas.items():
+        there = sorted(set(os.listdir(folder)) - {"lost+found"}) if os.path.isdir(folder) else []
+        if facts is None and there:
+            return Found(LEFTOVERS, detail=f"{folder} holds {', '.join(there[:3])}, and no meta.properties")
+        if facts and facts.get("node.id") != str(node):
+            return Found(LEFTOVERS, detail=f"{folder} is of node {facts.get('node.id')}, and this is node {node}")
+    formatted = [facts for facts in metas.values() if facts]
+    if not formatted:
+        return Found(EMPTY)
+    clusters = {facts.get("cluster.id") for facts in formatted}
+    expected = {group.get("formed"), (group.get("intent") or {}).get("cluster_id")} - {None}
+    # Where folders are of several clusters, the one that is not ours is what is to be told.
+    cluster = min(clusters, key=lambda each: each in expected)
+    if blank := [folder for folder, facts in metas.items() if not facts]:
+        if group.get("formed"):
+            return Found(UNMOUNTED, cluster, f"{' and '.join(blank)} is blank, and other log folders are not")
+        return Found(HALF_FORMED, cluster, f"{' and '.join(blank)} is not formatted yet")
+    if os.path.exists(f"{data}/joining"):
+        return Found(HALF_FORMED, cluster, "it has not become a voter yet")
+    return Found(DATA, cluster)
+
+
+def quorum(client: Client) -> dict[str, Any]:
+    """The state of the metadata's one partition, `{leader, voters, observers, …}`. Raises NoAnswer."""
+    wanted = {"name": "__cluster_metadata", "partitions": [{"index": 0}]}
+    state: dict[str, Any] = client.ask(DESCRIBE_QUORUM, topics=[wanted])["topics"][0]["partitions"][0]
+    client.check(state)
+    return state
+
+
+def votes(state: dict[str, Any], node: int, directory: str | None = None) -> bool:
+    """Whether a node, with this directory id or any, is among the voters."""
+    return any(each["id"] == node and directory in (None, each["directory_id"]) for each in state["voters"])
+
+
+def behind(state: dict[str, Any]) -> set[int]:
+    """The nodes that have not caught up with the leader lately, voters and observers, by the leader's own clock."""
+    all_of_them = [*state["voters"], *state["observers"]]
+    now = max((each["last_caught_up"] for each in all_of_them if each["id"] == state["leader"]), default=0)
+    late = {each["id"] for each in all_of_them if each["last_caught_up"] < now - LATE_MS}
+    # A node that came back under another directory id stands beside what it was before for a while.
+    return late - {each["id"] for each in all_of_them if each["last_caught_up"] >= now - LATE_MS}
+
+
+def under_replicated(metadata: dict[str, Any]) -> dict[int, int]:
+    """By node how many of its replicas are not in sync."""
+    found: dict[int, int] = {}
+    for topic in metadata["topics"]:
+        for partition in topic["partitions"]:
+            for node in set(partition["replicas"]) - set(partition["isr"]):
+                found[node] = found.get(node, 0) + 1
+    return found
+
+
+def bracketed(address: str) -> str:
+    """An address as it stands before a port."""
+    return f"[{address}]" if ":" in address else address
+
+
+def scram_user(name: str, password: str) -> tuple[str, str]:
+    """The words by which Kafka's tool makes a user; not the password itself, which might have commas in it."""
+    salt = os.urandom(24)
+    encoded = {
+        "salt": base64.b64encode(salt).decode(),
+        "saltedpassword": base64.b64encode(salted_password(password, salt)).decode(),
+    }
+    facts = ",".join(f'{key}="{value}"' for key, value in encoded.items())
+    return "--add-scram", f"{MECHANISM}=[name={name},iterations={ITERATIONS},{facts}]"
