@@ -159,6 +159,10 @@ class Driver:
         host.systemctl("disable", unit)
         host.systemctl("stop", unit, timeout=self.stop_seconds)
 
+    def put_aside(self) -> str | None:
+        """Move the data of this member, which has left, out of the way of whoever comes next. Where it lies then."""
+        return self.instance.put_aside()
+
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""
 

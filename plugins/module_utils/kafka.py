@@ -22,17 +22,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import host
+from . import host, kafka_moving
 from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, UNMOUNTED, Driver, Found, Live
 from .instance import Instance
 from .kafka_client import (
     ADD_RAFT_VOTER,
+    BROKERS,
+    CONTROLLERS,
     DESCRIBE_CLUSTER,
     DESCRIBE_QUORUM,
     ITERATIONS,
     MECHANISM,
     METADATA,
+    NOT_REGISTERED,
     REMOVE_RAFT_VOTER,
+    UNREGISTER_BROKER,
     Client,
     NoAnswer,
     salted_password,
@@ -43,18 +47,22 @@ FACTS = "member.json"
 SETTINGS = "server.properties"
 LISTENER = "CONTROLLER"
 """The name of the controllers' listener (the role's template server.properties.j2)."""
-BROKERS, CONTROLLERS = 1, 2
-"""Types of endpoint in DESCRIBE_CLUSTER."""
 RUN = "/run/rackspread"
 NOT_DATA = {".rackspread.json", "lost+found", "joining"}
 ASIDE = ".new"
 CATCH_UP_SECONDS = 120.0
 LEADER_SECONDS = 30.0
 ASK_SECONDS = 5.0
+ACT_SECONDS = 60.0
 POLL_SECONDS = 0.5
 FORMAT_SECONDS = 120.0
 LATE_MS = 3000
 """Who is behind the active controller by more than this has not caught up: it writes something twice a second."""
+SILENT_MS = 5000
+"""A voter whose disk is lost is one of whom the active controller has heard nothing for so long."""
+SILENCE_SECONDS = 20.0
+MOVE_SECONDS = 3500.0
+"""How long a broker that leaves may take to be emptied, in one run; less than services.Service.expel."""
 
 
 class Kafka(Driver):
@@ -152,6 +160,14 @@ class Kafka(Driver):
             os.chmod(aside, 0o700)
             os.rename(aside, folder)  # onto nothing, or an empty folder
 
+    def put_aside(self) -> str | None:
+        """Move the data of this member, which has left, out of the way; its log folders on other disks first."""
+        own = f"{self.instance.data}/"
+        for folder in self._log_dirs(self.instance.current):
+            if not folder.startswith(own) and (meta(folder) or {}).get("node.id") == str(self.node):
+                self.instance.set_aside(folder)
+        return super().put_aside()
+
     def last_words(self) -> str:
         """The last complaint in Kafka's log, or what the start guard or systemd said."""
         lines = host.journal_lines(self.instance.unit, 60)
@@ -177,6 +193,13 @@ class Controller(Kafka):
 
     def ask(self) -> Live:
         """Ask the own node who leads, and the leader for the quorum."""
+        return self._ask(self._directory)
+
+    def overlook(self, other: dict[str, Any]) -> Live:
+        """The same of another controller, whose directory id only its own host knows."""
+        return Controller(self.instance, self.group, other, self.settings, self.secrets)._ask(None)
+
+    def _ask(self, directory: str | None) -> Live:
         try:
             with self._client(self.member) as client:
                 about = client.ask(DESCRIBE_CLUSTER, endpoint_type=CONTROLLERS)
@@ -184,18 +207,24 @@ class Controller(Kafka):
                 if leader is None:
                     return Live(cluster_id=about["cluster_id"], detail="it knows no active controller")
                 if leader["id"] == self.member["id"]:
-                    return self.tell(about, quorum(client))
+                    return self.tell(about, quorum(client), directory)
             with self._client(leader) as client:
-                return self.tell(about, quorum(client))
+                return self.tell(about, quorum(client), directory)
         except NoAnswer as error:
             return Live(detail=str(error))
 
-    def tell(self, about: dict[str, Any], state: dict[str, Any]) -> Live:
-        """What the answers mean: DESCRIBE_CLUSTER of the own node, and the leader's DESCRIBE_QUORUM."""
-        directory = self._directory
+    def tell(self, about: dict[str, Any], state: dict[str, Any], directory: str | None) -> Live:
+        """What the answers mean.
+
+        Args:
+            about: DESCRIBE_CLUSTER of the member's node.
+            state: the leader's DESCRIBE_QUORUM.
+            directory: the directory id that the member has, None where that is not known.
+        """
         counted = {
             place["id"]: voter for voter in state["voters"]
-            if (place := self._place(voter["id"])) and (voter["id"] != self.node or voter["directory_id"] == directory)
+            if (place := self._place(voter["id"]))
+            and (voter["id"] != self.node or directory in (None, voter["directory_id"]))
         }
         late = behind(state)
         own = self.member["id"]
@@ -245,7 +274,8 @@ class Controller(Kafka):
         if not host.unit(self.instance.unit).running:
             self.start()
         directory = self._directory
-        self._until(lambda state: self._caught_up(state, directory), "catch up", CATCH_UP_SECONDS)
+        if not self._until(lambda state: self._caught_up(state, directory), CATCH_UP_SECONDS):
+            raise host.Failed(f"{self._name} did not catch up in {CATCH_UP_SECONDS:g} s: {self.last_words()}")
         with self._leader() as client:
             if not votes(quorum(client), self.node, directory):
                 where = {"name": LISTENER, "host": self.member["address"], "port": self.member["ports"]["main"]}
@@ -256,7 +286,8 @@ class Controller(Kafka):
                     )
                 except NoAnswer as error:
                     raise host.Failed(f"{self._name} can't be added to the voters: {error}") from error
-        self._until(lambda state: votes(state, self.node, directory), "become a voter", LEADER_SECONDS)
+        if not self._until(lambda state: votes(state, self.node, directory), LEADER_SECONDS):
+            raise host.Failed(f"{self._name} did not become a voter in {LEADER_SECONDS:g} s: {self.last_words()}")
         host.remove(self._joining)
 
     def _caught_up(self, state: dict[str, Any], directory: str | None) -> bool:
@@ -264,13 +295,16 @@ class Controller(Kafka):
         return (self.node, directory) in known and self.node not in behind(state)
 
     def expel(self, target: dict[str, Any]) -> None:
-        """Remove a voter whose disk is lost, under the directory id that it had. One that answers has not lost it."""
-        try:
-            with self._client(target):
-                raise host.Failed(f"member {target['id']} on {target['host']} answers: it is not removed")
-        except NoAnswer:
-            pass
+        """Remove a voter that leaves, or whose disk is lost, under the directory id that it had.
+
+        One that the active controller still hears has not lost it. Its own port is not asked: there its successor may
+        answer, on the same host.
+        """
         node = self._node(target)
+        if not target.get("leaving"):
+            silent = self._until(lambda state: not heard(state, node), SILENCE_SECONDS)
+            if not silent:
+                raise host.Failed(f"{_who(target)} serves: it is not removed")
         with self._leader() as client:
             try:
                 for voter in [each for each in quorum(client)["voters"] if each["id"] == node]:
@@ -278,8 +312,9 @@ class Controller(Kafka):
                         REMOVE_RAFT_VOTER, cluster_id=self.group["formed"], id=node, directory_id=voter["directory_id"]
                     )
             except NoAnswer as error:
-                raise host.Failed(f"member {target['id']} on {target['host']} can't be removed: {error}") from error
-        self._until(lambda state: not votes(state, node), f"forget member {target['id']}", LEADER_SECONDS)
+                raise host.Failed(f"{_who(target)} can't be removed: {error}") from error
+        if not self._until(lambda state: not votes(state, node), LEADER_SECONDS):
+            raise host.Failed(f"{_who(target)} still votes after {LEADER_SECONDS:g} s")
 
     def _leader(self) -> Client:
         """A connection to the active controller. Raises Failed where none is found for a while."""
@@ -297,31 +332,34 @@ class Controller(Kafka):
             time.sleep(POLL_SECONDS)
         raise host.Failed(f"{self._name} finds no active controller: {reason or 'nobody is elected'}")
 
-    def _until(self, condition: Callable[[dict[str, Any]], bool], what: str, seconds: float) -> None:
-        """Wait until the quorum is as wanted."""
+    def _until(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> bool:
+        """Wait until the quorum is as wanted. Returns whether it came to that in time."""
         deadline = time.monotonic() + seconds
         while True:
             try:
                 with self._leader() as client:
                     if condition(quorum(client)):
-                        return
+                        return True
             except NoAnswer:
                 pass  # another one leads now
             if time.monotonic() > deadline:
-                raise host.Failed(f"{self._name} did not {what} within {seconds:g} s: {self.last_words()}")
+                return False
             time.sleep(POLL_SECONDS)
 
 
 class Broker(Kafka):
     """A broker: it keeps replicas of partitions, and follows the metadata."""
 
-    def ask(self) -> Live:
-        """Ask the own node, as the administrator."""
+    def _client(self, member: dict[str, Any], seconds: float = ASK_SECONDS) -> Client:
+        """A connection to a broker, as the administrator."""
         facts = self._facts(self.instance.current)
         login = (facts["admin"], facts["passwords"][facts["admin"]])
+        return Client(member["address"], member["ports"]["main"], self.instance.pki, login, seconds)
+
+    def ask(self) -> Live:
+        """Ask the own node."""
         try:
-            where = self.member["address"], self.member["ports"]["main"]
-            with Client(*where, self.instance.pki, login, ASK_SECONDS) as client:
+            with self._client(self.member) as client:
                 about = client.ask(DESCRIBE_CLUSTER, endpoint_type=BROKERS, fenced=True)
                 metadata = client.ask(METADATA, topics=None)
                 return self.tell(about, metadata, quorum(client))
@@ -365,6 +403,55 @@ class Broker(Kafka):
         """Start as a new broker, or as one whose disk was lost: it copies what it should have."""
         self._format(self.group["formed"])
         self.start()
+
+    def admit(self, target: dict[str, Any]) -> dict[str, Any]:
+        """See that others have what a broker had that comes with a blank disk: of nothing may it be the last copy."""
+        node = self._node(target)
+        try:
+            with self._client(self.member, ACT_SECONDS) as client:
+                last = only_on(node, client.ask(METADATA, topics=None))
+        except NoAnswer as error:
+            raise host.Failed(f"nobody tells what {_who(target)} had: {error}") from error
+        if last:
+            raise host.Failed(f"{_who(target)} had the last complete copy of {_listed(last)}: its disk is needed")
+        return {}
+
+    def expel(self, target: dict[str, Any]) -> None:
+        """Have others take all replicas over from a broker that leaves or is gone for good; of one that is gone nothing
+        is known afterwards (one that leaves sees to that as it ends). One that stays, and comes back with a blank disk,
+        copies what it has to have: nothing is moved for it.
+        """
+        gone = target in self.group.get("gone", ())
+        if not gone and not target.get("leaving"):
+            return
+        node = self._node(target)
+        try:
+            with self._client(self.member, ACT_SECONDS) as client:
+                nodes = client.ask(DESCRIBE_CLUSTER, endpoint_type=BROKERS, fenced=True)["nodes"]
+                if gone and any(each["id"] == node and not each["fenced"] for each in nodes):
+                    raise host.Failed(f"{_who(target)} serves: it is not removed")
+                kafka_moving.wait(client, MOVE_SECONDS)  # for what a run that was killed began
+                moving = kafka_moving.plan(client, drained=[node])
+                kafka_moving.carry_out(client, moving, self._facts(self.instance.current)["rate"], MOVE_SECONDS)
+                if gone:
+                    check_empty(client, node)
+                    unregister(client, node)
+        except (NoAnswer, ValueError) as error:
+            raise host.Failed(f"{_who(target)} can't be emptied: {error}") from error
+
+    def leave(self) -> None:
+        """Stop for good, once nothing is here any more, and have the cluster forget this broker."""
+        reason = "there is no other"
+        for member in self.group["members"]:
+            if member["id"] != self.member["id"]:
+                try:
+                    with self._client(member, ACT_SECONDS) as client:
+                        check_empty(client, self.node)
+                        super().leave()
+                        return unregister(client, self.node)
+                except NoAnswer as error:
+                    reason = str(error)
+        raise host.Failed(f"{self._name} can't leave, no other broker forgets it: {reason}")
 
     def activate(self) -> None:
         """Take the staged version; log folders that come with it are formatted first."""
@@ -433,10 +520,22 @@ def votes(state: dict[str, Any], node: int, directory: str | None = None) -> boo
     return any(each["id"] == node and directory in (None, each["directory_id"]) for each in state["voters"])
 
 
+def _leaders_clock(state: dict[str, Any]) -> int:
+    """What it showed, in milliseconds, as the quorum was described: a leader has caught up with itself just now."""
+    return max((each["last_caught_up"] for each in state["voters"] if each["id"] == state["leader"]), default=0)
+
+
+def heard(state: dict[str, Any], node: int) -> bool:
+    """Whether the leader has heard of a voter lately, by its own clock; of itself it has."""
+    now = _leaders_clock(state)
+    lately = any(each["id"] == node and each["last_fetch"] > now - SILENT_MS for each in state["voters"])
+    return lately or node == state["leader"]
+
+
 def behind(state: dict[str, Any]) -> set[int]:
     """The nodes that have not caught up with the leader lately, voters and observers, by the leader's own clock."""
     all_of_them = [*state["voters"], *state["observers"]]
-    now = max((each["last_caught_up"] for each in all_of_them if each["id"] == state["leader"]), default=0)
+    now = _leaders_clock(state)
     late = {each["id"] for each in all_of_them if each["last_caught_up"] < now - LATE_MS}
     # A node that came back under another directory id stands beside what it was before for a while.
     return late - {each["id"] for each in all_of_them if each["last_caught_up"] >= now - LATE_MS}
@@ -450,6 +549,40 @@ def under_replicated(metadata: dict[str, Any]) -> dict[int, int]:
             for node in set(partition["replicas"]) - set(partition["isr"]):
                 found[node] = found.get(node, 0) + 1
     return found
+
+
+def only_on(node: int, metadata: dict[str, Any]) -> list[str]:
+    """The partitions of which nobody but a node has a complete copy."""
+    return [
+        f"{topic['name']}-{partition['index']}"
+        for topic in metadata["topics"] for partition in topic["partitions"]
+        if node in partition["replicas"] and not set(partition["isr"]) - {node}
+    ]  # fmt: skip
+
+
+def check_empty(client: Client, node: int) -> None:
+    """Raise Failed where a broker still has replicas, and NoAnswer."""
+    metadata = client.ask(METADATA, topics=None)
+    if left := sum(node in part["replicas"] for topic in metadata["topics"] for part in topic["partitions"]):
+        raise host.Failed(f"broker {node} still has {left} replicas: it is not forgotten")
+
+
+def unregister(client: Client, node: int) -> None:
+    """Have the cluster forget a broker that has stopped; nothing where it is forgotten. Raises NoAnswer."""
+    try:
+        client.ask(UNREGISTER_BROKER, id=node)
+    except NoAnswer as error:
+        if error.code != NOT_REGISTERED:
+            raise
+
+
+def _who(member: dict[str, Any]) -> str:
+    return f"member {member['id']} on {member['host']}"
+
+
+def _listed(names: list[str]) -> str:
+    """The first few of them."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 def bracketed(address: str) -> str:

@@ -44,6 +44,10 @@ ERRORS = {
 """What the commonest error codes say (org.apache.kafka.common.protocol.Errors), for answers without a message."""
 NOT_NEEDED = 84
 """Of ELECT_LEADERS: the preferred leader leads already."""
+NOT_REGISTERED = 102
+"""Of UNREGISTER_BROKER: nobody knows that broker."""
+BROKERS, CONTROLLERS = 1, 2
+"""Types of endpoint in DESCRIBE_CLUSTER."""
 
 
 class NoAnswer(Exception):
@@ -156,6 +160,7 @@ ADD_RAFT_VOTER = Api(
     f"throttle:int32 {_FAILURE}",
 )  # fmt: skip
 REMOVE_RAFT_VOTER = Api(81, 0, "cluster_id:string id:int32 directory_id:uuid", f"throttle:int32 {_FAILURE}")
+UNREGISTER_BROKER = Api(64, 0, "id:int32", f"throttle:int32 {_FAILURE}")
 DESCRIBE_CONFIGS = Api(
     32, 4,
     "resources[type:int8 name:string keys[string]] synonyms:bool documentation:bool",

@@ -33,7 +33,7 @@ TIMEOUT_MS = 30000
 SCRAM_SHA_512 = 2
 TOPIC, BROKER = 2, 4
 """Types of resources that have settings (org.apache.kafka.common.config.ConfigResource)."""
-SET_TO = 0
+SET_TO, DELETE = 0, 1
 ANY = 1
 ALLOW = 3
 RESOURCES = {"topic": 2, "group": 3, "transaction": 5}

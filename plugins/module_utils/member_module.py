@@ -145,7 +145,7 @@ class Member:
             raise host.Failed(f"{self._name} neither leaves nor is lost by the lock: it is not stopped for good")
         if host.unit(self.instance.unit).load == "loaded" and self._is_own_unit():
             self.driver.leave()
-        data = self.instance.put_aside()
+        data = self.driver.put_aside()
         with record.update(self.instance.root) as known:
             record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
             part = known["groups"].get(self.instance.group) or {}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,6 +33,7 @@ class Service:
             before anything is formed (Kafka); members of other components of the service are formed with that id.
         hands_over: whether a leader hands over before it is restarted; others do as they end.
         form, start, join, restart: seconds until a member must be seen joined after that act.
+        expel: seconds in which the cluster must have forgotten one, whatever it has to copy for that.
         spare: seconds to wait for the gate to open before a member is touched.
     """
 
@@ -50,6 +52,7 @@ class Service:
     start: int = 120
     join: int = 300
     restart: int = 90
+    expel: int = 120
     spare: int = 60
 
 
@@ -76,7 +79,7 @@ SERVICES: dict[str, Service] = {
         ),
         Service(
             "kafka_broker", "kafka_broker", gate="copies", modules="kafka", forms="together", joins="side_by_side",
-            cluster="kafka_controller", form=180, start=600, join=3600, restart=600, spare=600,
+            cluster="kafka_controller", form=180, start=600, join=3600, restart=600, expel=3600, spare=600,
         ),
         Service("redis_proxy", "redis_proxy", gate="any_other", stateful=False, start=60, restart=30, spare=30),
         *(
@@ -85,6 +88,12 @@ SERVICES: dict[str, Service] = {
         ),
     )
 }  # fmt: skip
+
+
+def row_of(name: str) -> Service | None:
+    """The row that an instance is of, by its name: `<group>`, or `<group>_<program>`. None where no role builds it."""
+    ends = {row: f"_{row.program}" if row.program else "" for row in SERVICES.values()}
+    return next((row for row, end in ends.items() if re.fullmatch(rf"{row.component}\d+{end}", name)), None)
 
 
 def programs_of(group: Mapping[str, Any]) -> list[Service]:

@@ -17,6 +17,8 @@ description:
   - Kafka places a new topic by itself, and never again. Not when a broker comes, goes, or is drained.
   - A run that is killed, or that waited long enough, leaves the moves going on; the next one waits for them, and takes
     the limit of the rate away when all are done.
+  - While a broker is away that is not O(drained), nothing is moved. What it has would be copied to the others, though
+    it may come back.
 options:
   address:
     description: The address of a broker.
@@ -95,111 +97,21 @@ elected:
   elements: str
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.rackspread.ha.plugins.module_utils.kafka_assignment import Assignment, assign, moves
-from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import (
-    ALTER_CONFIGS,
-    ALTER_REASSIGNMENTS,
-    ELECT_LEADERS,
-    LIST_REASSIGNMENTS,
-    METADATA,
-    NOT_NEEDED,
-    Client,
-    NoAnswer,
-)
-from ansible_collections.rackspread.ha.plugins.module_utils.kafka_content import BROKER, SET_TO, TOPIC
-
-DELETE = 1
-TIMEOUT_MS = 30000
-RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
-REPLICAS = ("leader.replication.throttled.replicas", "follower.replication.throttled.replicas")
-POLL_SECONDS = 2.0
-
-
-def throttle(client: Client, brokers: list[int], topics: list[str], rate: int | None) -> None:
-    """Limit the rate of these brokers for these topics; None takes the limits away. Raises NoAnswer."""
-    wanted = [(BROKER, str(broker), name, rate and str(rate * 2**20)) for broker in brokers for name in RATES]
-    wanted += [(TOPIC, topic, name, rate and "*") for topic in topics for name in REPLICAS]
-    resources: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for kind, resource, name, value in wanted:
-        config = {"name": name, "operation": SET_TO if value else DELETE, "value": value}
-        resources.setdefault((kind, resource), []).append(config)
-    asked = [{"type": kind, "name": name, "configs": configs} for (kind, name), configs in resources.items()]
-    for result in client.ask(ALTER_CONFIGS, resources=asked, validate_only=False)["results"]:
-        client.check(result)
-
-
-def reassign(client: Client, wanted: Assignment) -> None:
-    """Have Kafka begin to move. Raises NoAnswer."""
-    topics: dict[str, list[dict[str, Any]]] = {}
-    for (topic, index), brokers in wanted.items():
-        topics.setdefault(topic, []).append({"index": index, "replicas": brokers})
-    asked = [{"name": name, "partitions": partitions} for name, partitions in topics.items()]
-    for topic in client.ask(ALTER_REASSIGNMENTS, timeout=TIMEOUT_MS, topics=asked)["results"]:
-        for partition in topic["partitions"]:
-            client.check(partition)
-
-
-def under_way(client: Client) -> list[str]:
-    """The partitions that are being moved. Raises NoAnswer."""
-    answer = client.ask(LIST_REASSIGNMENTS, timeout=TIMEOUT_MS, topics=None)
-    return [f"{topic['name']}-{part['index']}" for topic in answer["topics"] for part in topic["partitions"]]
-
-
-def elect(client: Client, wanted: Assignment) -> list[str]:
-    """Have the preferred leaders lead; those that do only now. Raises NoAnswer."""
-    topics: dict[str, list[int]] = {}
-    for topic, index in wanted:
-        topics.setdefault(topic, []).append(index)
-    asked = [{"name": name, "partitions": indexes} for name, indexes in topics.items()]
-    elected = []
-    for topic in client.ask(ELECT_LEADERS, type=0, topics=asked, timeout=TIMEOUT_MS)["results"]:
-        for partition in topic["partitions"]:
-            if partition["error"] != NOT_NEEDED:
-                client.check(partition)
-                elected.append(f"{topic['name']}-{partition['index']}")
-    return elected
-
-
-def wait(client: Client, seconds: float) -> None:
-    """Wait until nothing is being moved. Raises NoAnswer where it takes longer."""
-    deadline = time.monotonic() + seconds
-    while left := under_way(client):
-        if time.monotonic() > deadline:
-            raise NoAnswer(f"{len(left)} partitions are still being moved ({', '.join(left[:3])} …): run again later")
-        time.sleep(POLL_SECONDS)
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import Client, NoAnswer
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_moving import carry_out, plan, wait
 
 
 def converge(client: Client, params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Move what is to be moved. Raises NoAnswer, and ValueError where there are too few brokers."""
     if not check:
         wait(client, params["wait"])  # for what an earlier run began
-    metadata = client.ask(METADATA, topics=None)
-    racks = {broker["id"]: broker["rack"] or "" for broker in metadata["brokers"]}
-    has = {
-        (topic["name"], part["index"]): part["replicas"]
-        for topic in metadata["topics"] for part in topic["partitions"]
-        if params["topics"] is None or topic["name"] in params["topics"]
-    }  # fmt: skip
-    wanted = assign(has, racks, params["drained"], even=params["even"])
-    changed = {part: brokers for part, brokers in wanted.items() if brokers != has[part]}
-    lines = [
-        f"{topic}-{index}: {','.join(map(str, has[topic, index]))} -> {','.join(map(str, brokers))}"
-        for (topic, index), brokers in changed.items()
-    ]
-    elected: list[str] = []
-    if not check:
-        names = sorted({topic for topic, _index in changed})
-        if changed:
-            throttle(client, sorted(racks), names, params["rate"])
-            reassign(client, changed)
-            wait(client, params["wait"])
-        throttle(client, sorted(racks), sorted({topic for topic, _index in has}), None)
-        elected = elect(client, wanted)
-    return {"changed": bool(lines or elected), "moved": lines, "copies": moves(has, wanted), "elected": elected}
+    moving = plan(client, params["topics"], params["drained"], params["even"])
+    elected = [] if check else carry_out(client, moving, params["rate"], params["wait"])
+    lines = str(moving).splitlines()
+    return {"changed": bool(lines or elected), "moved": lines, "copies": moving.copies, "elected": elected}
 
 
 def main() -> None:

@@ -349,7 +349,8 @@ class Convergence:
         others = [seen for seen in self.report.observations[name] if seen.member != target]
         joined = [seen for seen in others if seen.state is State.JOINED]
         helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
-        return Deed(name, helper.member, operation, {"target": target})
+        seconds = self._service.expel if operation == "expel" else 120
+        return Deed(name, helper.member, operation, {"target": target}, seconds)
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
         """Do what is still to be done in groups where nothing failed yet; note what fails now."""
@@ -374,7 +375,7 @@ class Convergence:
         for member in decision.members:
             if decision.action is Action.EXPEL:
                 self._expelled.add((name, member))
-            elif (own := self._find(name, member)) and own.leads:
+            elif (own := self._find(name, member)) and own.leads and self._service.hands_over:
                 self._step_down(name, own)
             if self._service.stateful:
                 self._must(self._help(name, member, "expel"))
@@ -475,7 +476,7 @@ class Convergence:
             if own.wants_roll or (name, own.member) in asked
         ]
         lines = [
-            f"{name}: {need} {own}{', which hands over before' if own.leads and need == 'restart' else ''}"
+            f"{name}: {need} {own}{', which hands over before' if self._hands_over(own, need) else ''}"
             for name, own, need in wanted
         ]
         if self._wish.ask and lines and not self._check:
@@ -566,7 +567,7 @@ class Convergence:
         """Roll one member: gate, hand over, activate, gate."""
         self._spare(name, own.member)
         own = self._own(name, own.member)
-        if self._hands_over(own):
+        if self._hands_over(own, own.need):
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))
         served = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {own.member}
@@ -593,9 +594,9 @@ class Convergence:
             host = self._groups[name].member(member)["host"]
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
 
-    def _hands_over(self, own: Observation) -> bool:
+    def _hands_over(self, own: Observation, need: str) -> bool:
         """Whether a member that is to be rolled gives its leadership away before."""
-        leaves = own.need == "restart" and own.leads and not own.tells("leader_first", False)
+        leaves = need == "restart" and own.leads and not own.tells("leader_first", False)
         return self._service.hands_over and leaves
 
     def _step_down(self, name: str, own: Observation) -> None:

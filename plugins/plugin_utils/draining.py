@@ -18,7 +18,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import HOLD
 PAUSE = 2.0
 """Seconds between two looks."""
 
-GATES = ("in_sync", "quorum", "any_other")
+GATES = ("in_sync", "copies", "quorum", "any_other")
 """In this order leaders hand over: shards first, the holder of the virtual addresses last."""
 
 
@@ -88,6 +88,8 @@ def handovers(standing: Standing, host: str, favoured: Collection[str] = ()) -> 
     for (service, group), members in standing.seen.items():
         if (HOLDER, group) in standing.seen and service != HOLDER:
             continue  # the address is keepalived's to give away
+        if not SERVICES[service].hands_over:
+            continue
         own = next((seen for seen in members if seen.host == host and seen.leads), None)
         heirs = [seen for seen in members if seen.host != host and seen.state is State.JOINED]
         if own and heirs:

@@ -13,6 +13,7 @@ from ansible_collections.rackspread.ha.plugins.module_utils import host, host_re
 from ansible_collections.rackspread.ha.plugins.module_utils.driver import Driver, Live
 from ansible_collections.rackspread.ha.plugins.module_utils.host_report import NO, YES, Carried, can_reboot, carried
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import File, Instance
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 
 MEMBERS = [{"id": number, "host": f"r{number}h1", "rack": f"rack{number}"} for number in (1, 2, 3)]
 
@@ -33,7 +34,7 @@ def live(number: int, role: str = "follower", **facts: Any) -> Live:
 def thing(service: str, says: dict[int, Live], own: int = 1) -> Carried:
     group = {"name": f"{service}_thing1", "members": MEMBERS}
     instance = Instance.of(group["name"], own)
-    return Carried(service, Thing(instance, group, MEMBERS[own - 1], {"says": says}))
+    return Carried(SERVICES[service], Thing(instance, group, MEMBERS[own - 1], {"says": says}))
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_pat
             instance.stage([File(f"{instance.unit}.service", "[Service]\n")])
             instance.switch(running=False)
     found = list(carried(root))
-    assert [(each.service, each.group) for each in found] == [
+    assert [(each.service.name, each.group) for each in found] == [
         ("haproxy", "edge_balancer1"), ("postgres", "postgres_shard1"),
     ]  # fmt: skip
     text = host_report.login_message({"host": "r2h1", "rack": "rack2", "forgotten": {"kafka_broker1": {}}}, found)

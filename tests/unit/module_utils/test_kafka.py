@@ -119,7 +119,7 @@ def test_folders_of_which_only_some_are_formatted_are_half_formed_before_anybody
 def replica(node: int, directory: str = OTHER, late: int = 0) -> dict[str, Any]:
     return {
         "id": node, "directory_id": OWN if node == 10001 and directory is OTHER else directory,
-        "log_end": 7, "last_fetch": NOW, "last_caught_up": NOW - late,
+        "log_end": 7, "last_fetch": NOW - late, "last_caught_up": NOW - late,
     }  # fmt: skip
 
 
@@ -134,12 +134,12 @@ def test_a_voter_is_joined_while_it_keeps_up(tmp_path: Path) -> None:
     formatted(tmp_path / "srv/data/kafka_controller1/kafka")
     Path(member(tmp_path).instance.versions).mkdir(parents=True)
     own = member(tmp_path)
-    live = own.tell(ABOUT, state(replica(10001), replica(10002), replica(10003)))
+    live = own.tell(ABOUT, state(replica(10001), replica(10002), replica(10003)), OWN)
     assert (live.cluster_id, live.role, live.healthy, live.members) == (CLUSTER, "follower", True, [1, 2, 3])
     assert live.in_sync == [1, 2, 3]
-    live = own.tell(ABOUT, state(replica(10001), replica(10002), replica(10003), leader=10001))
+    live = own.tell(ABOUT, state(replica(10001), replica(10002), replica(10003), leader=10001), OWN)
     assert live.role == "leader"
-    live = own.tell(ABOUT, state(replica(10001, late=9000), replica(10002), replica(10003)))
+    live = own.tell(ABOUT, state(replica(10001, late=9000), replica(10002), replica(10003)), OWN)
     assert (live.healthy, live.in_sync) == (False, [2, 3])
     assert "behind" in live.detail
 
@@ -149,13 +149,14 @@ def test_a_voter_on_another_disk_than_this_is_not_this_member(tmp_path: Path) ->
     own = member(tmp_path)
     Path(own.instance.data, "joining").write_text("")
     before = replica(10001, directory="what-was-lost", late=60_000)
-    live = own.tell(ABOUT, state(before, replica(10002), replica(10003), observers=(replica(10001, OTHER + ""),)))
+    seen = state(before, replica(10002), replica(10003), observers=(replica(10001, OTHER + ""),))
+    live = own.tell(ABOUT, seen, OTHER)
     assert (live.role, live.healthy, live.members, live.unfinished) == ("none", False, [2, 3], True)
 
 
 def test_voters_that_stand_in_no_place_are_told(tmp_path: Path) -> None:
     formatted(tmp_path / "srv/data/kafka_controller1/kafka")
-    live = member(tmp_path).tell(ABOUT, state(replica(10001), replica(10002), replica(10009)))
+    live = member(tmp_path).tell(ABOUT, state(replica(10001), replica(10002), replica(10009)), OWN)
     assert "10009" in live.detail
 
 
@@ -243,7 +244,10 @@ class Cluster:
         elif api is kafka.DESCRIBE_CLUSTER:
             return {**ABOUT, "controller_id": 10002}
         elif api is kafka.DESCRIBE_QUORUM:
-            voters = [{**replica(node), "directory_id": directory} for node, directory in self.voters]
+            voters = [
+                {**replica(node, late=60_000 * (node in self.silent)), "directory_id": directory}
+                for node, directory in self.voters
+            ]
             observers = tuple({**replica(node), "directory_id": directory} for node, directory in self.observers)
             return {"topics": [{"partitions": [{**state(*voters, observers=observers), "error": 0}]}]}
         return {}
@@ -355,6 +359,39 @@ def test_a_controller_that_answers_has_not_lost_its_disk_and_is_not_removed(
 ) -> None:
     own, cluster = staged(tmp_path), Cluster((10001, OWN), (10002, "D2"), (10003, "D3"))
     monkeypatch.setattr(own, "_client", cluster.client)
-    with pytest.raises(kafka.host.Failed, match="answers"):
-        own.expel(own.group["members"][2])
+    monkeypatch.setattr(kafka, "SILENCE_SECONDS", 0)
+    for target in own.group["members"]:  # the active controller, which fetches from nobody, is one of them
+        with pytest.raises(kafka.host.Failed, match="serves"):
+            own.expel(target)
     assert len(cluster.voters) == 3
+
+
+def test_one_that_leaves_is_removed_while_it_still_votes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, cluster = staged(tmp_path), Cluster((10001, OWN), (10002, "D2"), (10003, "D3"))
+    monkeypatch.setattr(own, "_client", cluster.client)
+    own.expel({**own.group["members"][2], "leaving": True})
+    assert cluster.voters == [(10001, OWN), (10002, "D2")]
+
+
+def test_a_lost_voters_successor_on_the_same_host_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = staged(tmp_path)
+    cluster = Cluster((10001, OWN), (10002, "D2"), (10003, "D3"), silent=(10003,))
+    monkeypatch.setattr(own, "_client", lambda place, *_: cluster.client({**place, "id": 1}))  # somebody answers
+    lost = own.group["members"].pop()
+    own.group |= {"gone": [lost], "members": [*own.group["members"], {**lost, "id": 4}]}
+    own.expel(lost)
+    assert cluster.voters == [(10001, OWN), (10002, "D2")]
+
+
+def test_another_controller_is_seen_without_knowing_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, cluster = staged(tmp_path), Cluster((10001, OWN), (10002, "D2"), (10003, "D3"))
+    formatted(tmp_path / "srv/data/kafka_controller1/kafka")
+    monkeypatch.setattr(kafka.Controller, "_client", lambda _self, place, *_: cluster.client(place))
+    for number in (2, 3):
+        live = own.overlook(own.group["members"][number - 1])
+        assert (live.healthy, live.members, live.detail) == (True, [1, 2, 3], "")
+    assert own.ask().healthy
+    cluster.silent = (10003,)
+    assert not own.overlook(own.group["members"][2]).healthy
