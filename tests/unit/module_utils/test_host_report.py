@@ -80,6 +80,19 @@ def test_a_member_that_is_down_already_has_nothing_to_lose(monkeypatch: pytest.M
     assert can_reboot([thing("etcd", well())])[0] == YES
 
 
+def test_members_of_kafka_are_asked_by_kind_and_an_active_controller_hands_nothing_over(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for name in ("kafka_controller1", "kafka_broker1"):
+        with record.update(root) as known:
+            known["groups"][name] = {"member": 2, "members": MEMBERS}
+        instance = Instance.of(name, 2, "/srv", root=root)
+        instance.stage([File(f"{instance.unit}.service", "[Service]\n")])
+        instance.switch(running=False)
+    found = [(each.service.gate, type(each.driver).__name__) for each in carried(root)]
+    assert found == [("copies", "Broker"), ("quorum", "Controller")]
+    assert can_reboot([thing("kafka_controller", well())]) == (YES, "Yes: kafka_controller_thing1 can spare this host.")
+
+
 def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_path: Path) -> None:
     root = str(tmp_path)
     for name, data in (("postgres_shard1", "/srv"), ("edge_balancer1_haproxy", None), ("etcd_voter1", "/srv")):
