@@ -23,24 +23,23 @@ from collections.abc import Callable
 from typing import Any
 
 from . import host, kafka_moving
-from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, UNMOUNTED, Driver, Found, Live
+from .driver import Driver, Found, Live
 from .instance import Instance
+from .kafka_answers import behind, heard, only_on, quorum, under_replicated, votes
 from .kafka_client import (
     ADD_RAFT_VOTER,
     BROKERS,
     CONTROLLERS,
     DESCRIBE_CLUSTER,
-    DESCRIBE_QUORUM,
     ITERATIONS,
     MECHANISM,
     METADATA,
-    NOT_REGISTERED,
     REMOVE_RAFT_VOTER,
-    UNREGISTER_BROKER,
     Client,
     NoAnswer,
     salted_password,
 )
+from .kafka_disk import ASIDE, JOINING, found, meta
 
 FACTS = "member.json"
 """Among the staged files what the driver goes by; the role's template member.json.j2 says what it is."""
@@ -48,18 +47,12 @@ SETTINGS = "server.properties"
 LISTENER = "CONTROLLER"
 """The name of the controllers' listener (the role's template server.properties.j2)."""
 RUN = "/run/rackspread"
-NOT_DATA = {".rackspread.json", "lost+found", "joining"}
-ASIDE = ".new"
 CATCH_UP_SECONDS = 120.0
 LEADER_SECONDS = 30.0
 ASK_SECONDS = 5.0
 ACT_SECONDS = 60.0
 POLL_SECONDS = 0.5
 FORMAT_SECONDS = 120.0
-LATE_MS = 3000
-"""Who is behind the active controller by more than this has not caught up: it writes something twice a second."""
-SILENT_MS = 5000
-"""A voter whose disk is lost is one of whom the active controller has heard nothing for so long."""
 SILENCE_SECONDS = 20.0
 MOVE_SECONDS = 3500.0
 """How long a broker that leaves may take to be emptied, in one run; less than services.Service.expel."""
@@ -251,7 +244,7 @@ class Controller(Kafka):
     @property
     def _joining(self) -> str:
         """The file that is there while a blank member has not become a voter yet."""
-        return f"{self.instance.data}/joining"
+        return f"{self.instance.data}/{JOINING}"
 
     def form(self, intent: dict[str, Any]) -> None:
         """Start as one of the first voters, all of whom are formatted with the same list of voters."""
@@ -434,8 +427,8 @@ class Broker(Kafka):
                 moving = kafka_moving.plan(client, drained=[node])
                 kafka_moving.carry_out(client, moving, self._facts(self.instance.current)["rate"], MOVE_SECONDS)
                 if gone:
-                    check_empty(client, node)
-                    unregister(client, node)
+                    kafka_moving.check_empty(client, node)
+                    kafka_moving.unregister(client, node)
         except (NoAnswer, ValueError) as error:
             raise host.Failed(f"{_who(target)} can't be emptied: {error}") from error
 
@@ -446,9 +439,9 @@ class Broker(Kafka):
             if member["id"] != self.member["id"]:
                 try:
                     with self._client(member, ACT_SECONDS) as client:
-                        check_empty(client, self.node)
+                        kafka_moving.check_empty(client, self.node)
                         super().leave()
-                        return unregister(client, self.node)
+                        return kafka_moving.unregister(client, self.node)
                 except NoAnswer as error:
                     reason = str(error)
         raise host.Failed(f"{self._name} can't leave, no other broker forgets it: {reason}")
@@ -460,129 +453,6 @@ class Broker(Kafka):
             if any(folder not in ran for folder in self._log_dirs(self.instance.staged)):
                 self._format(self.group["formed"])
         super().activate()
-
-
-def meta(folder: str) -> dict[str, str] | None:
-    """The meta.properties of a log folder; None where there is none."""
-    text = host.read(f"{folder}/meta.properties")
-    if text is None:
-        return None
-    lines = [line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")]
-    return {name.strip(): value.strip() for name, value in lines}
-
-
-def found(data: str, own: set[str], folders: list[str], node: int, group: dict[str, Any]) -> Found:
-    """What lies in a member's log folders, taken together.
-
-    Args:
-        data: the member's data folder.
-        own: the names that its log folders have in there.
-        folders: all its log folders.
-        node: its node id.
-        group: the group, with `formed` and `intent` where they are known.
-    """
-    entries = set(os.listdir(data)) - NOT_DATA if os.path.isdir(data) else set()
-    if strange := sorted(entry for entry in entries - own if entry.removesuffix(ASIDE) not in own):
-        return Found(LEFTOVERS, detail=f"{data} holds {', '.join(strange[:3])}")
-    metas = {folder: meta(folder) for folder in folders}
-    for folder, facts in metas.items():
-        there = sorted(set(os.listdir(folder)) - {"lost+found"}) if os.path.isdir(folder) else []
-        if facts is None and there:
-            return Found(LEFTOVERS, detail=f"{folder} holds {', '.join(there[:3])}, and no meta.properties")
-        if facts and facts.get("node.id") != str(node):
-            return Found(LEFTOVERS, detail=f"{folder} is of node {facts.get('node.id')}, and this is node {node}")
-    formatted = [facts for facts in metas.values() if facts]
-    if not formatted:
-        return Found(EMPTY)
-    clusters = {facts.get("cluster.id") for facts in formatted}
-    expected = {group.get("formed"), (group.get("intent") or {}).get("cluster_id")} - {None}
-    # Where folders are of several clusters, the one that is not ours is what is to be told.
-    cluster = min(clusters, key=lambda each: each in expected)
-    if blank := [folder for folder, facts in metas.items() if not facts]:
-        if group.get("formed"):
-            return Found(UNMOUNTED, cluster, f"{' and '.join(blank)} is blank, and other log folders are not")
-        return Found(HALF_FORMED, cluster, f"{' and '.join(blank)} is not formatted yet")
-    if os.path.exists(f"{data}/joining"):
-        return Found(HALF_FORMED, cluster, "it has not become a voter yet")
-    return Found(DATA, cluster)
-
-
-def quorum(client: Client) -> dict[str, Any]:
-    """The state of the metadata's one partition, `{leader, voters, observers, …}`. Raises NoAnswer."""
-    wanted = {"name": "__cluster_metadata", "partitions": [{"index": 0}]}
-    state: dict[str, Any] = client.ask(DESCRIBE_QUORUM, topics=[wanted])["topics"][0]["partitions"][0]
-    client.check(state)
-    return state
-
-
-def votes(state: dict[str, Any], node: int, directory: str | None = None) -> bool:
-    """Whether a node, with this directory id or any, is among the voters."""
-    return any(each["id"] == node and directory in (None, each["directory_id"]) for each in state["voters"])
-
-
-def _leaders_clock(state: dict[str, Any]) -> int:
-    """What it showed, in milliseconds, as the quorum was described: a leader has caught up with itself just now."""
-    return max((each["last_caught_up"] for each in state["voters"] if each["id"] == state["leader"]), default=0)
-
-
-def heard(state: dict[str, Any], node: int) -> bool:
-    """Whether the leader has heard of a voter lately, by its own clock; of itself it has."""
-    now = _leaders_clock(state)
-    lately = any(each["id"] == node and each["last_fetch"] > now - SILENT_MS for each in state["voters"])
-    return lately or node == state["leader"]
-
-
-def behind(state: dict[str, Any]) -> set[int]:
-    """The nodes that have not caught up with the leader lately, voters and observers, by the leader's own clock."""
-    all_of_them = [*state["voters"], *state["observers"]]
-    now = _leaders_clock(state)
-    late = {each["id"] for each in all_of_them if each["last_caught_up"] < now - LATE_MS}
-    # A node that came back under another directory id stands beside what it was before for a while.
-    return late - {each["id"] for each in all_of_them if each["last_caught_up"] >= now - LATE_MS}
-
-
-def under_replicated(metadata: dict[str, Any]) -> dict[int, int]:
-    """By node how many of its replicas are not in sync."""
-    found: dict[int, int] = {}
-    for topic in metadata["topics"]:
-        for partition in topic["partitions"]:
-            for node in set(partition["replicas"]) - set(partition["isr"]):
-                found[node] = found.get(node, 0) + 1
-    return found
-
-
-def only_on(node: int, metadata: dict[str, Any]) -> list[str]:
-    """The partitions of which nobody but a node has a complete copy."""
-    return [
-        f"{topic['name']}-{partition['index']}"
-        for topic in metadata["topics"] for partition in topic["partitions"]
-        if node in partition["replicas"] and not set(partition["isr"]) - {node}
-    ]  # fmt: skip
-
-
-def check_empty(client: Client, node: int) -> None:
-    """Raise Failed where a broker still has replicas, and NoAnswer."""
-    metadata = client.ask(METADATA, topics=None)
-    if left := sum(node in part["replicas"] for topic in metadata["topics"] for part in topic["partitions"]):
-        raise host.Failed(f"broker {node} still has {left} replicas: it is not forgotten")
-
-
-def unregister(client: Client, node: int) -> None:
-    """Have the cluster forget a broker that has stopped; nothing where it is forgotten. Raises NoAnswer."""
-    try:
-        client.ask(UNREGISTER_BROKER, id=node)
-    except NoAnswer as error:
-        if error.code != NOT_REGISTERED:
-            raise
-
-
-def _who(member: dict[str, Any]) -> str:
-    return f"member {member['id']} on {member['host']}"
-
-
-def _listed(names: list[str]) -> str:
-    """The first few of them."""
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 def bracketed(address: str) -> str:
@@ -599,3 +469,12 @@ def scram_user(name: str, password: str) -> tuple[str, str]:
     }
     facts = ",".join(f'{key}="{value}"' for key, value in encoded.items())
     return "--add-scram", f"{MECHANISM}=[name={name},iterations={ITERATIONS},{facts}]"
+
+
+def _who(member: dict[str, Any]) -> str:
+    return f"member {member['id']} on {member['host']}"
+
+
+def _listed(names: list[str]) -> str:
+    """The first few of them."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"

@@ -1,7 +1,7 @@
 # Copyright: the rackspread founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves replicas by Kafka's own reassignment, at a limited rate, and has the preferred leaders lead.
+"""Moves replicas by Kafka's own reassignment, at a limited rate, and has brokers forgotten that have none any more.
 
 Kafka goes on by itself once it was told: whoever waits for it may be killed, and the next one waits for the rest.
 """
@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from . import host
 from .kafka_assignment import Assignment, assign, moves
 from .kafka_client import (
     ALTER_CONFIGS,
@@ -23,6 +24,8 @@ from .kafka_client import (
     LIST_REASSIGNMENTS,
     METADATA,
     NOT_NEEDED,
+    NOT_REGISTERED,
+    UNREGISTER_BROKER,
     Client,
     NoAnswer,
 )
@@ -106,6 +109,22 @@ def wait(client: Client, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise NoAnswer(f"{len(left)} partitions are still being moved ({', '.join(left[:3])} …): run again later")
         time.sleep(POLL_SECONDS)
+
+
+def check_empty(client: Client, node: int) -> None:
+    """Raise Failed where a broker still has replicas, and NoAnswer."""
+    metadata = client.ask(METADATA, topics=None)
+    if left := sum(node in part["replicas"] for topic in metadata["topics"] for part in topic["partitions"]):
+        raise host.Failed(f"broker {node} still has {left} replicas: it is not forgotten")
+
+
+def unregister(client: Client, node: int) -> None:
+    """Have the cluster forget a broker that has stopped; nothing where it is forgotten. Raises NoAnswer."""
+    try:
+        client.ask(UNREGISTER_BROKER, id=node)
+    except NoAnswer as error:
+        if error.code != NOT_REGISTERED:
+            raise
 
 
 def _under_way(client: Client) -> list[str]:

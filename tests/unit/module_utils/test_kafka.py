@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.rackspread.ha.plugins.module_utils import kafka
+from ansible_collections.rackspread.ha.plugins.module_utils import kafka, kafka_client
 from ansible_collections.rackspread.ha.plugins.module_utils.driver import Found
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 
@@ -243,7 +243,7 @@ class Cluster:
             self.voters.append(pair)  # type: ignore[arg-type]
         elif api is kafka.DESCRIBE_CLUSTER:
             return {**ABOUT, "controller_id": 10002}
-        elif api is kafka.DESCRIBE_QUORUM:
+        elif api is kafka_client.DESCRIBE_QUORUM:
             voters = [
                 {**replica(node, late=60_000 * (node in self.silent)), "directory_id": directory}
                 for node, directory in self.voters
