@@ -18,8 +18,9 @@ PKI = "/etc/rackspread/pki/kafka"
 
 def quorum(address: str) -> dict[str, Any]:
     with kafka.Client(address, 9393, PKI) as client:
-        leader = client.ask(kafka.DESCRIBE_CLUSTER, endpoint_type=2)["controller_id"]
-    with kafka.Client(f"{address[:-2]}{leader - 10000}1", 9393, PKI) as client:
+        about = client.ask(kafka.DESCRIBE_CLUSTER, endpoint_type=kafka.CONTROLLERS)
+    leader = next(node["host"] for node in about["nodes"] if node["id"] == about["controller_id"])
+    with kafka.Client(leader, 9393, PKI) as client:
         asked = [{"name": "__cluster_metadata", "partitions": [{"index": 0}]}]
         state = client.ask(kafka.DESCRIBE_QUORUM, topics=asked)["topics"][0]["partitions"][0]
         client.check(state)

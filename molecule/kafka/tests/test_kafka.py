@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from putting import put
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"r1h1": "198.18.18.11", "r2h1": "198.18.18.21", "r3h1": "198.18.18.31"}
-NODES = {10001: "r1h1", 10002: "r2h1", 10003: "r3h1"}
+NODES = {10001: "r1h1", 10002: "r2h1", 10003: "r3h1", 10004: "r1h2"}
 CONTROLLER, BROKER = "rackspread-kafka-controller1", "rackspread-kafka-broker1"
 CONTROLLER_DATA, BROKER_DATA, MORE = "/srv/data/kafka_controller1", "/srv/data/kafka_broker1", "/srv/more/kafka_broker1"
 PKI = "/etc/rackspread/pki/kafka"
@@ -194,8 +195,8 @@ def test_three_controllers_vote_and_three_brokers_follow(hosts: Any) -> None:
     words = "--bootstrap-controller 198.18.18.11:9393 describe --status"
     status = tool(hosts["r1h1"], "kafka-metadata-quorum", words, "node")
     assert status.rc == 0, status.stdout + status.stderr
-    for node, name in NODES.items():
-        assert f'"id": {node}' in status.stdout
+    for name in ADDRESSES:
+        assert f'"id": {next(node for node, host in NODES.items() if host == name)}' in status.stdout
         meta = hosts[name].check_output(f"cat {CONTROLLER_DATA}/kafka/meta.properties")
         assert f"directory.id={quorum(hosts)['voters'][name]}" in meta, "the id that the intent gave it"
     ids = {
@@ -304,16 +305,16 @@ def test_what_would_lose_data_is_refused(hosts: Any, converge: Converge) -> None
     assert len(topics(hosts)["seat.expired"]) == 6
 
 
-def module(lab: Any, name: str, **arguments: Any) -> dict[str, Any]:
-    """What one of the collection's modules answers on the first host, as the administrator."""
-    common = {"address": ADDRESSES["r1h1"], "port": 9092, "password": PASSWORDS["admin"]}
-    words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), "r1h1"]
+def module(lab: Any, name: str, *options: str, host: str = "r1h1", **arguments: Any) -> dict[str, Any]:
+    """What one of the collection's modules answers on a host, as the administrator."""
+    common = {"address": ADDRESSES[host], "port": 9092, "password": PASSWORDS["admin"]}
+    words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), *options, host]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
     done = subprocess.run(
         ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**environment, "ANSIBLE_STDOUT_CALLBACK": "json"},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["r1h1"])
+    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"][host])
 
 
 @pytest.mark.usefixtures("intact")
@@ -464,3 +465,42 @@ def test_when_all_disks_of_the_controllers_are_blank_nothing_is_formed(hosts: An
         for name in ADDRESSES:
             hosts[name].check_output(f"mv /srv/data/aside {CONTROLLER_DATA}")
     converge(**GOOD)
+
+
+# Moved: the last test, since others want the members where they were
+
+
+def test_a_controller_and_a_broker_move_to_another_host_and_nobody_is_restarted(
+    hosts: Any, converge: Converge, lab: Any
+) -> None:
+    until(lambda: whole(hosts), "all are in sync")
+    variables = yaml.safe_load((ROOT / "molecule/kafka/inventory/hosts.yml").read_text())["all"]["vars"]
+    groups = {name: variables[name] for name in ("scenario_controllers", "scenario_brokers")}
+    for [group] in groups.values():
+        old = group["members"][0]
+        group["members"].append({**old, "id": 4, "host": "r1h2", "address": "198.18.18.12"})
+        old["leaving"] = True
+    before = pids(hosts)
+    found: dict[str, Any] = {}
+    with load(hosts, found):
+        told = converge(**GOOD, **groups).stdout
+    for group in ("kafka_controller1", "kafka_broker1"):
+        steps = re.findall(rf"{group}: (\w+) \(member (\d)", told)
+        assert steps == [("join", "4"), ("retire", "1")], told[-6000:]
+    assert "restart" not in told
+    assert {key: pid for key, pid in pids(hosts).items() if key[1] != "r1h1"} == {
+        key: pid for key, pid in before.items() if key[1] != "r1h1"
+    }
+    nothing_lost(found)
+    print(f"moved: writes out {out(found)}")
+    assert quorum(hosts, "r2h1")["voters"].keys() == {"r1h2", "r2h1", "r3h1"}
+    for partitions in topics(hosts, "r2h1").values():
+        assert all(sorted(part["replicas"]) == [2, 3, 4] for part in partitions.values())
+    for folder in (CONTROLLER_DATA, BROKER_DATA, MORE):
+        assert hosts["r1h1"].file(f"{folder}.retired-1").is_directory
+    assert pids(hosts)[BROKER, "r1h1"] == "0"
+    status = module(lab, "kafka_replicas", "--check", host="r2h1")
+    assert (status["moved"], status["copies"]) == ([], 0)
+    for [group] in groups.values():
+        del group["members"][0]
+    assert not re.findall(r"kafka_\w+1: \w+ ", converge(**GOOD, **groups).stdout), "nobody misses the old ones"
