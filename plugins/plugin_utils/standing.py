@@ -152,7 +152,10 @@ class Standing:
             whole.append({**group, "name": key})
             living.append({**group, "name": key, "members": members})
         needed = {body.name: len(body.places) - body.spare for body in bodies_of(whole)}
-        return [Living(body.name, body.places, body.votes, body.loses, needed[body.name]) for body in bodies_of(living)]
+        return [
+            Living(body.name, body.places, body.votes, body.loses, needed=needed[body.name])
+            for body in bodies_of(living)
+        ]
 
     def _programs(self, group: str) -> list[Sequence[Observation]]:
         """The members of a group in each of its programs that has leaders: a VIP's holder is keepalived's to tell."""

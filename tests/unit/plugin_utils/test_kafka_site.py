@@ -53,6 +53,17 @@ def test_a_broker_whose_replicas_are_not_in_sync_stands_out() -> None:
     ]  # fmt: skip
 
 
+def test_writes_need_two_brokers() -> None:
+    racks = ["rack1", "rack2", "rack3"]
+    assert standing().survives(racks) == {rack: [] for rack in racks}
+    down = standing(in_sync=(1, 3))
+    found = down.survives(racks)
+    assert found["rack2"] == []
+    assert found["rack1"] == found["rack3"] == [
+        "kafka_broker1 would lose its writes: 1 of the 2 members that serve would be left, and it needs 2"
+    ]
+
+
 def test_a_host_waits_until_all_replicas_are_in_sync_and_nothing_is_handed_over() -> None:
     assert can_spare(standing(), "r1h1", "rack1")
     assert "not in sync" in can_spare(standing(in_sync=(1, 3)), "r1h1", "rack1").reason
