@@ -269,16 +269,16 @@ class Controller(Kafka):
         directory = self._directory
         if not self._until(lambda state: self._caught_up(state, directory), CATCH_UP_SECONDS):
             raise host.Failed(f"{self._name} did not catch up in {CATCH_UP_SECONDS:g} s: {self.last_words()}")
-        with self._leader() as client:
-            if not votes(quorum(client), self.node, directory):
-                where = {"name": LISTENER, "host": self.member["address"], "port": self.member["ports"]["main"]}
-                try:
+        where = {"name": LISTENER, "host": self.member["address"], "port": self.member["ports"]["main"]}
+        try:
+            with self._leader() as client:
+                if not votes(quorum(client), self.node, directory):
                     client.ask(
                         ADD_RAFT_VOTER, cluster_id=self.group["formed"], timeout=int(LEADER_SECONDS * 1000),
                         id=self.node, directory_id=directory, listeners=[where],
                     )
-                except NoAnswer as error:
-                    raise host.Failed(f"{self._name} can't be added to the voters: {error}") from error
+        except NoAnswer as error:
+            raise host.Failed(f"{self._name} can't be added to the voters: {error}") from error
         if not self._until(lambda state: votes(state, self.node, directory), LEADER_SECONDS):
             raise host.Failed(f"{self._name} did not become a voter in {LEADER_SECONDS:g} s: {self.last_words()}")
         host.remove(self._joining)
@@ -295,17 +295,16 @@ class Controller(Kafka):
         """
         node = self._node(target)
         if not target.get("leaving"):
-            silent = self._until(lambda state: not heard(state, node), SILENCE_SECONDS)
-            if not silent:
+            if not self._until(lambda state: not heard(state, node), SILENCE_SECONDS):
                 raise host.Failed(f"{_who(target)} serves: it is not removed")
-        with self._leader() as client:
-            try:
+        try:
+            with self._leader() as client:
                 for voter in [each for each in quorum(client)["voters"] if each["id"] == node]:
                     client.ask(
                         REMOVE_RAFT_VOTER, cluster_id=self.group["formed"], id=node, directory_id=voter["directory_id"]
                     )
-            except NoAnswer as error:
-                raise host.Failed(f"{_who(target)} can't be removed: {error}") from error
+        except NoAnswer as error:
+            raise host.Failed(f"{_who(target)} can't be removed: {error}") from error
         if not self._until(lambda state: not votes(state, node), LEADER_SECONDS):
             raise host.Failed(f"{_who(target)} still votes after {LEADER_SECONDS:g} s")
 
