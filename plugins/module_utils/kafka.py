@@ -294,9 +294,9 @@ class Controller(Kafka):
         answer, on the same host.
         """
         node = self._node(target)
-        if not target.get("leaving"):
-            if not self._until(lambda state: not heard(state, node), SILENCE_SECONDS):
-                raise host.Failed(f"{_who(target)} serves: it is not removed")
+        leaves = target.get("leaving", False)
+        if not leaves and not self._until(lambda state: not heard(state, node), SILENCE_SECONDS):
+            raise host.Failed(f"{_who(target)} serves: it is not removed")
         try:
             with self._leader() as client:
                 for voter in [each for each in quorum(client)["voters"] if each["id"] == node]:
