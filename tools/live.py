@@ -471,6 +471,21 @@ def results(run: Run) -> list[dict[str, Any]]:
     return [json.loads(Path(page, "result.json").read_text()) for page in pages]
 
 
+def outages(result: dict[str, Any]) -> dict[str, float]:
+    """By target of a drill the longest time without a write since the fault, in seconds."""
+    found: dict[str, float] = {}
+    for gap in result["gaps"]:
+        if gap["op"] == "write" and gap["at"] + gap["seconds"] > 0:
+            found[gap["target"]] = max(found.get(gap["target"], 0.0), gap["seconds"])
+    return found
+
+
+def active_controller() -> str:
+    """The host of Kafka's active controller. Raises ValueError where not one alone says so."""
+    (host,) = [place.partition("/")[2] for place, each in kafka().items() if each["role"] == "leader"]
+    return host
+
+
 class Load:
     """The probe of Postgres on the client, for as long as something else than a drill happens to the site.
 

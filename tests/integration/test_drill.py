@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import live
 import pytest
@@ -115,26 +114,16 @@ def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
 
 def test_a_rack_with_the_active_controller_of_kafka_is_cut(told: Tell) -> None:
     live.await_whole()
-    (active,) = [place.partition("/")[2] for place, each in live.kafka().items() if each["role"] == "leader"]
-    (rack,) = live.racks_of([active])
+    (rack,) = live.racks_of([live.active_controller()])
     run = drill(**YES, drill_service="kafka", drill_target=rack, drill_fault="uplink")
     assert run.code == 0, run.output[-8000:]
     (result,) = live.results(run)
-    told(f"{rack} with the active controller cut: {result['rto']}, {by_target(result)}, lost {result['lost']}")
+    told(f"{rack} with the active controller cut: {result['rto']}, {live.outages(result)}, lost {result['lost']}")
     assert (result["lost"], result["duplicated"], result["reordered"]) == ({}, {}, {})
     assert result["acknowledged"] > 100
     assert 1 < result["rto"]["write"] <= 20, "the rack holds a broker that leads"
     assert live.kafka_ailments() == []
     assert live.secret("kafka", "admin") not in run.output
-
-
-def by_target(result: dict[str, Any]) -> dict[str, float]:
-    """By target the longest time without a write since the fault."""
-    found: dict[str, float] = {}
-    for gap in result["gaps"]:
-        if gap["op"] == "write" and gap["at"] + gap["seconds"] > 0:
-            found[gap["target"]] = max(found.get(gap["target"], 0), gap["seconds"])
-    return found
 
 
 def test_a_leader_is_killed(told: Tell) -> None:
