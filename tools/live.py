@@ -332,7 +332,7 @@ print(json.dumps({each.group: dataclasses.asdict(each.driver.ask()) for each in 
 
 def kafka() -> dict[str, dict[str, Any]]:
     """By group and host (`kafka_broker1/r1h1`) what each member of Kafka says (driver.Live), if only that it is ill."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     groups = {**members("kafka_controller"), **members("kafka_broker")}
     for host in sorted({member["host"] for those in groups.values() for member in those}):
         done = lab("console", host, "python3", "-c", ASK_KAFKA, check=False)
