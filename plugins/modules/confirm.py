@@ -37,5 +37,4 @@ EXAMPLES = r"""
     confirmed: "{{ confirm | default(false) }}"
 """
 
-RETURN = r"""
-"""
+RETURN = r""" # """
