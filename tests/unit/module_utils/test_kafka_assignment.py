@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.kafka_assignment import assign, moves
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 THREE = {1: "a", 2: "b", 3: "c"}
@@ -72,6 +72,7 @@ def sites(draw: Any) -> tuple[dict[int, str], dict[tuple[str, int], list[int]], 
     return racks, topic(*parts), drained
 
 
+@settings(deadline=None, derandomize=True)
 @given(sites())
 def test_no_rack_has_more_than_the_racks_force(site: Any) -> None:
     racks, has, drained = site
@@ -91,6 +92,7 @@ def test_no_rack_has_more_than_the_racks_force(site: Any) -> None:
     assert assign(level, racks, drained, even=True) == level
 
 
+@settings(deadline=None, derandomize=True)
 @given(sites())
 def test_leaders_are_as_even_as_one_change_can_make_them(site: Any) -> None:
     racks, has, drained = site
