@@ -239,6 +239,9 @@ REFUSALS: dict[str, Row] = {
         "All slots are served by those that have them. See the journals of the masters, {hosts} first, then run again:"
         " that goes on where this stopped.",
     ),
+    "RS-074": Row(
+        "A group of a cluster that is not formed yet", "Bring {missing} up first: see what keeps it, then run again."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",

@@ -51,6 +51,17 @@ def test_redis_is_written_to_every_shard_by_proxies_at_the_nodes_and_with_copies
     assert probe.texts == {"ca.crt": "CA of redis"}
 
 
+def test_kafka_is_written_to_a_partition_a_broker_and_read_by_a_group() -> None:
+    site = topology(vips=False)
+    members = [{"id": n, "address": f"192.0.2.{n}", "ports": {"main": 9092, "peer": 9142}} for n in (1, 2, 3)]
+    site["groups"]["kafka_broker1"] = {"service": "kafka", "component": "broker", "members": members}
+    site["groups"]["kafka_controller1"] = {"service": "kafka", "component": "controller", "members": members}
+    (probe,) = probes_of("kafka", site, ACCESS)
+    assert list(probe.settings["targets"]) == ["partition 0", "partition 1", "partition 2", "group"]
+    assert probe.settings["bootstrap"] == "192.0.2.1:9092,192.0.2.2:9092,192.0.2.3:9092"
+    assert probe.secrets == {"password": "hidden admin of kafka"}
+
+
 def test_without_balancers_the_proxies_are_asked_themselves_and_without_proxies_the_nodes_alone() -> None:
     site = with_redis()
     del site["groups"]["edge_balancer1"]
@@ -92,8 +103,8 @@ def test_without_a_shared_address_the_balancers_are_named_and_not_knocked_at() -
 
 
 def test_a_service_without_a_probe_or_an_endpoint_is_refused() -> None:
-    with pytest.raises(Refusal, match="RS-101: kafka has no probe"):
-        probes_of("kafka", topology(), ACCESS)
+    with pytest.raises(Refusal, match="RS-101: mongodb has no probe"):
+        probes_of("mongodb", topology(), ACCESS)
     bare = topology()
     del bare["groups"]["edge_balancer1"]
     bare["settings"] = {}
