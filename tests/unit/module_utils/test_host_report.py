@@ -102,7 +102,7 @@ def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_pat
     root = str(tmp_path)
     placed = (
         ("postgres_shard1", "/srv"), ("edge_balancer1_haproxy", None), ("etcd_voter1", "/srv"),
-        ("redis_shard12", "/srv"), ("redis_proxy1", None), ("kafka_broker1", "/srv"),
+        ("redis_shard12", "/srv"), ("redis_proxy1", None), ("mongodb_shard1", "/srv"),
     )  # fmt: skip
     for name, data in placed:
         with record.update(root) as known:
