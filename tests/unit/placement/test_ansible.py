@@ -115,7 +115,9 @@ def test_variables_of_all_hosts_are_those_of_a_rack_in_another_file_too(site: Pa
     (site / "hosts.yml").write_text(f"{first}  vars: {{rackspread_data_root: /srv/all}}\n")
     (site / "more.yml").write_text(f"rack3: {rack3}")
     placed = slices(site, tmp_path)
-    assert {host: own["instances"][0]["data"] for host, own in placed.items()} == dict.fromkeys("abc", "/srv/all/etcd_voter1")
+    assert {host: own["instances"][0]["data"] for host, own in placed.items()} == dict.fromkeys(
+        "abc", "/srv/all/etcd_voter1"
+    )
 
 
 def test_variables_in_folders_can_be_left_out(site: Path, tmp_path: Path) -> None:
