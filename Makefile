@@ -19,7 +19,7 @@ test: ## everything that continuous integration runs
 	@tools/suite test
 
 test-long: ## what takes long: first runs killed at six points, all drills' tests, patches, new CAs, moves, settings that break a start
-	@tools/suite killed drills upkeep operate long
+	@tools/suite killed drills upkeep operate operate-redis long
 
 lint unit sanity collection lab: ## one part of the tests
 	@tools/suite $@

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ NAME = os.environ.get("RACKSPREAD_LAB", "demo")
 """The lab that is meant; tests of what changes a site have one of their own."""
 INVENTORY = ROOT / os.environ.get("RACKSPREAD_INVENTORY", "inventories/lab")
 STATE = INVENTORY / ".rackspread"
-VIP = re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[0]
+VIP = "".join(re.findall(r"vips: \[([\d.]+)/", (INVENTORY / "services.rackspread.yml").read_text())[:1])
+"""Nothing where there are no balancers."""
 USER = DATABASE = "rackspread"
 
 REDIS_CLI = "REDISCLI_AUTH=$(cat .redis/password) redis-cli --user application --tls --cacert .redis/ca.crt"
@@ -307,13 +308,18 @@ for group in own.shards:
             "role": facts["role"], "copies": facts.get("connected_slaves"), "link": facts.get("master_link_status"),
             "master": facts.get("master_host"), "state": state["cluster_state"],
             "nodes": sum(not node.fails for node in known),
+            "slots": sum(
+                int(one.rpartition("-")[2]) - int(one.partition("-")[0]) + 1
+                for node in known if "myself" in node.flags for one in node.slots
+            ),
         }
 print(json.dumps(found))
 """
 
 
 def redis(outside: str = "") -> dict[str, dict[str, Any]]:
-    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes.
+    """By shard and host (`redis_shard1/r1h1`) what each member of Redis says: role, copies, link, master, state, nodes,
+    slots.
 
     One that does not answer is not there. Asked from a host outside of this rack, where one is named.
     """
@@ -457,6 +463,7 @@ class Load:
     def __init__(self, *services: str) -> None:
         self.services = services or ("postgres",)
         self.result: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Load:
         """Start, and wait until it is served."""
@@ -531,11 +538,15 @@ class Load:
             lambda service: trusted(service).read_text(),
             secret,
         )
-        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}
+        balanced = any(group["service"] == "edge" for group in known.values())
+        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}} if balanced else {}}
         probes = {service: probes_of(service, topology, access)[0] for service in self.services}
+        # What they write to is said once: the site may be another at the end.
+        self._settings = self._settings or {service: probe.settings for service, probe in probes.items()}
         return {
             "load_probes": {
-                service: {"settings": probe.settings, "files": files_of(probe)} for service, probe in probes.items()
+                service: {"settings": self._settings[service], "files": files_of(probe)}
+                for service, probe in probes.items()
             },
             "load_secrets": {service: probe.secrets for service, probe in probes.items()},
             "load_packages": sorted({name for probe in probes.values() for name in probe.packages}),

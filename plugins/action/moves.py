@@ -87,9 +87,10 @@ class ActionModule(ActionBase):
         begun = operating.resumption(site.lock)
         if begun and (operation != "replace" or self._replaced(site, hosts)):
             return begun
-        if operation == "scale":
-            return operating.growth(site, hosts)
         live = LiveSite(site, remote)
+        if operation == "scale":
+            return operating.growth(site, hosts, live.stand() if site.surplus else None)
+        site.check_surplus()
         if operation == "retire":
             return operating.retirement(site, live.stand(), hosts)
         if operation == "rebalance":

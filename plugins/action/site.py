@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
 
     def _merged(self, site: Site, lock: Lock, records: living.Records | None, variables: Mapping[str, Any]) -> Lock:
         """The lock with what is planned, where no host remembers otherwise. The first one asks every host itself."""
+        site.check_surplus()
         if lock.site_id is None or records is None:
             records, absent = self._ask(site, variables)
             if absent and lock.site_id is None:

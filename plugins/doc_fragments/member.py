@@ -15,10 +15,12 @@ options:
     description:
       - What is done on this host. V(look) tells what is seen, all others act; V(admit) and V(expel) are done on a
         living member for another one, O(target). V(ask) notes that a restart is asked for. V(retire) stops for good a
-        member that leaves, or is lost; its data is put aside and kept.
+        member that leaves, or is lost; its data is put aside and kept. V(share) has groups that are shares of one whole
+        come nearer to having the same, for a while; it is called again until they have.
     type: str
     choices:
-      [look, form, join, start, activate, revert, admit, expel, step_down, settle, remember, ask, retire, forget]
+      [look, form, join, start, activate, revert, admit, expel, step_down, share, settle, remember, ask, retire,
+       forget]
     default: look
   group:
     description: The group, whole, a dictionary of C(name), C(index), C(members), C(intent) and C(next_id).
@@ -55,6 +57,11 @@ options:
   target:
     description: Id of the other member, for V(operation=admit), V(operation=expel) and V(operation=step_down).
     type: int
+  emptied:
+    description: Keys of the groups that are to have nothing, for V(operation=share).
+    type: list
+    elements: str
+    default: []
   settings:
     description: What the role wants the service to know.
     type: dict

@@ -49,6 +49,8 @@ class Live:
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
         paused: somebody has told the cluster's own manager to keep its hands off.
+        slots: of a whole that is divided among groups, the ranges that this group has, "0-5461" or "7"; only its leader
+            tells.
         lag: how many bytes the own copy is behind the leader's, where the cluster tells.
         unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
@@ -63,6 +65,7 @@ class Live:
     leader_first: bool = False
     unsettled: bool = False
     paused: bool = False
+    slots: list[str] | None = None
     lag: int | None = None
     unfinished: bool = False
     detail: str = ""
@@ -98,6 +101,8 @@ class Driver:
     """
 
     service = ""
+    bears = ""
+    """The program of the same member that stands on this one: it starts after it, and leaves before it."""
     start_seconds = 90.0
     """How long a start or restart may take until the unit is active."""
     stop_seconds = 180.0
@@ -170,6 +175,12 @@ class Driver:
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""
+
+    def share(self, emptied: list[str]) -> dict[str, Any]:
+        """Where groups are shares of one whole: for a while, have each come nearer to as much as the others, and those
+        that are to be `emptied` (keys) to nothing. Answers `{moved, left}`, how many parts moved and are yet to move.
+        """
+        return {"moved": 0, "left": 0}
 
     def settle(self) -> None:
         """After an activation: set in the live cluster what can stand in no file; put the old value back on failure."""

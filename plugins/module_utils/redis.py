@@ -17,13 +17,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from . import host
 from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, Driver, Found, Live
 from .instance import Instance
 from .redis_home import ASK_SECONDS, CONFIG, Client, NoAnswer, Node, fields, follows, hold, nodes
+from .redis_slots import count, share
 
 SLOTS = "16384"
 FIRM_SECONDS = 30.0
@@ -31,6 +32,10 @@ FIRM_SECONDS = 30.0
 ACT_SECONDS = 15.0
 """How long a node may take for one answer while something is done to it; a mere look is shorter."""
 POLL_SECONDS = 0.2
+RATE = 2000
+"""Keys that go to other shards a second, where nothing is said."""
+SHARE_SECONDS = 30.0
+"""For how long slots are moved until it is told how far that came."""
 NOT_DATA = {".rackspread.json", "lost+found"}
 
 
@@ -39,8 +44,8 @@ class Redis(Driver):
 
     Settings: `groups`, every shard of the cluster (`{name, index, members}`); `user`, whom the daemon runs as; `admin`,
     the name of the ACL user that acts here, whose password is the secret of that key; `lag`, the seconds by which a
-    replica in sync may be behind; `persistent`, whether keys are kept on disk. Where a look is told nothing of this, it
-    goes by what the member itself runs with.
+    replica in sync may be behind; `persistent`, whether keys are kept on disk; `rate`, how many keys a second go to
+    other shards at most. Where a look is told nothing of this, it goes by what the member itself runs with.
     """
 
     service = "redis"
@@ -149,6 +154,7 @@ class Redis(Driver):
             role=role,
             healthy=healthy,
             members=sorted(members) if role != "none" else [],
+            slots=list(own.slots) if role == "leader" else None,
             in_sync=self._in_sync(replication) if role == "leader" else [self.member["id"]] if in_step else [],
             unfinished=role == "none" or (not formed and not whole),
             detail=self._complaint(known, cluster, master, in_step),
@@ -280,11 +286,35 @@ class Redis(Driver):
             }
 
     def expel(self, target: dict[str, Any]) -> None:
-        """Forget a member whose disk is lost. One that answers has not lost it."""
+        """Forget a member whose disk is lost. One that answers has not lost it; one that leaves is stopped before."""
+        if target.get("leaving"):
+            return
         if self._id_of(target):
             raise host.Failed(f"member {target['id']} on {target['host']} answers: it is not forgotten")
         with self._asking(f"can't forget member {target['id']}") as ask:
             self._forget(ask, target)
+
+    def leave(self) -> None:
+        """Stop for good, and be forgotten by all nodes: one that still knew it would tell the others of it."""
+        known = nodes(host.read(f"{self._folder}/nodes.conf") or "")
+        own = next((node for node in known if "myself" in node.flags), None)
+        if own and own.slots:
+            raise host.Failed(f"{self._name} leads {count(own.slots)} slots: it is not stopped for good")
+        super().leave()
+        if own:
+            self._have_forgotten({own.id})
+
+    def share(self, emptied: list[str]) -> dict[str, Any]:
+        """Move slots between the shards for a while."""
+        login = self.settings["admin"], self.secrets["admin"]
+        rate = self.settings.get("rate", RATE)
+        try:
+            return dict(share(
+                self.settings["groups"], lambda each: self._client(dict(each), ACT_SECONDS), self.member, emptied,
+                login, rate, SHARE_SECONDS,
+            ))  # fmt: skip
+        except (NoAnswer, ValueError) as error:
+            raise host.Failed(f"slots do not move: {error}") from error
 
     def _id_of(self, member: dict[str, Any]) -> str | None:
         """The id of the node that a member is now, None where it does not answer."""
@@ -301,12 +331,15 @@ class Redis(Driver):
         stale = {node.id for node in others if (node.address, node.port) == where or "noaddr" in node.flags}
         if not stale:
             return
-        stale -= {self._id_of(member)}
+        self._have_forgotten(stale - {self._id_of(member)})
+
+    def _have_forgotten(self, stale: Collection[str | None]) -> None:
+        """Have all nodes forget others, by their ids. Within a minute, for which they take no other's word."""
         for each in self._everybody:
             # A node that is away learns it from the others (redis/redis#10869).
             with contextlib.suppress(NoAnswer), self._client(each) as other:
                 known = {node.id for node in nodes(other("CLUSTER", "NODES")) if "myself" not in node.flags}
-                for node_id in stale & known:
+                for node_id in known & set(stale):
                     with contextlib.suppress(NoAnswer):
                         other("CLUSTER", "FORGET", node_id)
 

@@ -158,6 +158,7 @@ class Client:
         self._parameters = {
             "host": address, "port": port, "username": user, "password": password, "decode_responses": True,
             "ssl_ca_certs": f"{pki}/ca.crt", "socket_timeout": seconds, "socket_connect_timeout": seconds,
+            "encoding_errors": "surrogateescape",  # keys are bytes, and come back as they were
         }
         self._connection: Any = None
 

@@ -25,7 +25,8 @@ options:
         not answer gets nothing new; on one that answers, only members whose disk is another count as lost.
       - V(retire) empties O(hosts) and gives them nothing new.
       - V(rebalance) spreads members and preferred leaders evenly, with O(limit) moves at most.
-      - V(scale) only tells what is new in spec and inventory, and takes back O(hosts) that were given up.
+      - V(scale) tells what is new in spec and inventory, and takes back O(hosts) that were given up. Shards of Redis
+        that the spec asks for no more leave.
     type: str
     choices: [replace, retire, rebalance, scale]
     required: true

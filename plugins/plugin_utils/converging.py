@@ -33,6 +33,10 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import step
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
+SHARE_SECONDS = 180.0
+"""The most that one step of sharing may take; a driver says after half a minute how far it came."""
+TRIES = 3
+"""How often that may fail, one time after another."""
 PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """Seconds between two looks at what is on its way; the last one goes on."""
 
@@ -170,7 +174,8 @@ class Convergence:
         wish: Wish | None = None,
     ) -> None:
         self._service = service
-        self._groups = {group.name: _present(group, lock) for group in groups}
+        present = [_present(group, lock) for group in groups]
+        self._groups = {group.name: group for group in present if group.members}
         self._lock = lock
         self._world = world
         self._check = check
@@ -185,6 +190,8 @@ class Convergence:
         """Form what is to be formed and make the moves, then roll what wants it."""
         self._form()
         try:
+            self._share()
+            self._dissolve()
             if self._announce():
                 self._roll()
             self._bring_home()
@@ -201,10 +208,13 @@ class Convergence:
 
         But one move at a time: a group with a member that leaves begins when the one before it is settled.
         """
-        moving = [] if self._check else [name for name in self._groups if self._leavers(name)]
+        moving = [] if self._check else [name for name in self._groups if self._moves(name)]
+        if moving and self._service.spans:  # what one group may do the others must be seen for
+            self._look(self._groups)
+            self._decide(self._groups)
         courses = {name: _Course() for name in self._groups if name not in moving}
         while courses or moving:
-            if moving and not any(self._leavers(name) for name in courses):
+            if moving and not any(self._moves(name) for name in courses):
                 courses[moving.pop(0)] = _Course()
             self._look(courses)
             self._decide(courses)
@@ -236,7 +246,8 @@ class Convergence:
         """What a group needs now; None where it is settled, for better or worse."""
         seen = self.report.observations[name]
         decision = self._decisions[name]
-        if left := [member for member in self._retired[name] if (Action.RETIRE, member) not in course.tried]:
+        left = [member for member in self._retired[name] if (Action.RETIRE, member) not in course.tried]
+        if left and not self._dissolves(name):
             decision = Decision(Action.RETIRE, tuple(left), "put away before, by a run that was ended")
         action, now = decision.action, self._world.now()
         if action in (Action.RETIRE, Action.EXPEL):
@@ -252,7 +263,7 @@ class Convergence:
             return None
         those = [each for each in seen if each.member in decision.members]
         if action is Action.WAIT:
-            if all(each.wants_roll for each in those) and not self._leavers(name):
+            if all(each.wants_roll for each in those) and not self._moves(name):
                 return None  # what is staged may be what it lacks: the roll takes broken members first
             if course.until is None:
                 copying = any(each.state is State.HALF_FORMED for each in those)
@@ -286,6 +297,8 @@ class Convergence:
                     over += self._stop_at_refusal(name, partial(self._see_off, name, decision))
                 case Action.JOIN:  # one that is repaired is known to the others, who can spare nobody meanwhile
                     over += self._stop_at_refusal(name, partial(self._open_doors, name))
+                case Action.START if not self._service.stateful:
+                    over += self._stop_at_refusal(name, partial(self._announce_newcomers, name))
         coming = {
             name: decision
             for name, decision in steps.items()
@@ -334,10 +347,10 @@ class Convergence:
                     yield Deed(name, member, "join", {"peer": peers.get((name, member), {})}, self._service.start + 60)
 
     def _help(self, name: str, target: int, operation: str) -> Deed:
-        """A deed that a joined member, the leader if there is one, does for another."""
+        """A deed that a joined member, the leader if there is one, does for another; who leaves expels nobody."""
         others = [seen for seen in self.report.observations[name] if seen.member != target]
         joined = [seen for seen in others if seen.state is State.JOINED]
-        helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
+        helper = min(joined, key=lambda seen: (operation == "expel" and seen.leaving, not seen.leads, seen.member))
         return Deed(name, helper.member, operation, {"target": target})
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
@@ -349,6 +362,51 @@ class Convergence:
                 failed[deed.group] = outcome
         return done
 
+    # What groups have of a whole
+
+    def _share(self) -> None:
+        """Where groups are shares of one whole, have each get its own, and those that dissolve nothing; step by step,
+        while clients are served. Raises Refusal where that does not go on.
+        """
+        if not self._service.spans or self._stopped:
+            return
+        failures = 0
+        while reason := spanning.uneven(self.report.observations):
+            name = next(name for name in self._groups if not self._dissolves(name))
+            leader = next(own for own in self.report.observations[name] if own.leads)
+            self._step(name, f"share ({reason})")
+            if self._check:
+                return
+            emptied = {"emptied": [each for each in self._groups if self._dissolves(each)]}
+            [outcome] = self._world.act([Deed(name, leader.member, "share", emptied, SHARE_SECONDS)], self._lock)
+            self._look(self._groups)
+            if outcome.answer.get("moved"):
+                failures = 0
+                self._say(name, f"{outcome.answer['moved']} slots moved, {outcome.answer['left']} to go")
+                continue
+            failures += 1  # a master may just have been lost, or gone home
+            if failures == TRIES or self._until(name, self._ailing, self._service.spare):
+                raise Refusal("RS-073", f"{reason}: {outcome.message or 'no slot moves'}", hosts=leader.host)
+
+    def _ailing(self) -> str:
+        """Why the groups are not whole, nothing where they are."""
+        verdicts = (healthy(name, seen, self._service.gate) for name, seen in self.report.observations.items())
+        return next((verdict.reason for verdict in verdicts if not verdict), "")
+
+    def _dissolve(self) -> None:
+        """Put away the groups that are to be no more, followers first. Nothing needs them: `_share` has seen to that.
+
+        Raises Refusal.
+        """
+        if self._stopped:
+            return
+        for name in [name for name in self._groups if self._dissolves(name)]:
+            seen = {own.member: own for own in self.report.observations[name]}
+            members = sorted(self._leavers(name), key=lambda member: (member in seen and seen[member].leads, member))
+            self._step(name, "retire (all of it leaves, and others have what it had)")
+            if not self._check:
+                self._see_off(name, Decision(Action.RETIRE, tuple(members)))
+
     # Moves
 
     def _open_doors(self, name: str) -> None:
@@ -356,6 +414,15 @@ class Convergence:
         needs = {seen.need for seen in self.report.observations[name] if seen.wants_roll}
         if needs and not ("restart" in needs and self._world.absent_hosts()):
             self._roll_group(name)
+
+    def _announce_newcomers(self, name: str) -> None:
+        """Have balancers hear of one that is about to start, else it takes the addresses that they hold as well.
+
+        A reload stops nobody, so it waits for no gate: one that serves alone must hear of the other, too.
+        """
+        for seen in roll_order(self.report.observations[name]):
+            if seen.need == "reload" and seen.state is State.JOINED:
+                self._activate(name, seen, gate=False)
 
     def _see_off(self, name: str, decision: Decision) -> None:
         """Have members leave: hand over, be forgotten by the cluster, stop for good. Raises Refusal."""
@@ -365,7 +432,7 @@ class Convergence:
                 self._expelled.add((name, member))
             elif (own := self._find(name, member)) and own.leads:
                 self._step_down(name, own)
-            if self._service.stateful:
+            if self._service.stateful and not self._dissolves(name):
                 self._must(self._help(name, member, "expel"))
             away = Deed(name, member, "retire", {}, 2 * self._service.restart + 60)
             outcome = self._must(away, absent=decision.action is Action.EXPEL)
@@ -378,7 +445,13 @@ class Convergence:
     def _forget(self, name: str, member: int) -> None:
         """A member that is put away belongs to the group no more."""
         group, locked = self._groups[name], self._lock.groups[name]
+        seen = self.report.observations[name]
+        self.report.observations[name] = [own for own in seen if own.member != member]
         self._groups[name] = replace(group, members=tuple(each for each in group.members if each["id"] != member))
+        if not self._groups[name].members:
+            del self._groups[name], self.report.observations[name], self._decisions[name]
+            self._save(replace(self._lock, groups={key: own for key, own in self._lock.groups.items() if key != name}))
+            return
         self._save(
             self._lock.with_group(
                 name,
@@ -415,6 +488,14 @@ class Convergence:
     def _leavers(self, name: str) -> list[int]:
         return [each["id"] for each in self._groups[name].members if each.get("leaving")]
 
+    def _dissolves(self, name: str) -> bool:
+        """Whether nobody of a group stays."""
+        return len(self._leavers(name)) == len(self._groups[name].members)
+
+    def _moves(self, name: str) -> bool:
+        """Whether others take over from members of a group."""
+        return bool(self._leavers(name)) and not self._dissolves(name)
+
     def _gone(self, name: str) -> list[Member]:
         """The lost members that the group's cluster may still count."""
         locked = self._lock.groups.get(name)
@@ -433,7 +514,8 @@ class Convergence:
         behind = [
             each.member
             for each in seen
-            if not (record := each.record or {}).get("formed") or any(record[key] != wanted[key] for key in wanted)
+            if each.state is State.JOINED
+            and (not (known := each.record or {}).get("formed") or any(known[key] != wanted[key] for key in wanted))
         ]
         failed: dict[str, Outcome] = {}
         self._do([Deed(name, member, "remember") for member in behind], failed)
@@ -551,10 +633,11 @@ class Convergence:
             else:
                 self._activate(name, seen, again)
 
-    def _activate(self, name: str, own: Observation, again: str) -> None:
+    def _activate(self, name: str, own: Observation, again: str = "", gate: bool = True) -> None:
         """Roll one member: gate, hand over, activate, gate."""
-        self._spare(name, own.member)
-        own = self._own(name, own.member)
+        if gate:
+            self._spare(name, own.member)
+            own = self._own(name, own.member)
         if own.need == "restart" and own.leads and not own.tells("leader_first", False):
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))
@@ -575,7 +658,11 @@ class Convergence:
             there = [seen for seen in self.report.observations[name] if seen.state is not State.EMPTY]
             verdict = may_restart(name, there, member, self._service.gate)
             if verdict and self._service.spans:
-                verdict = spanning.may_restart(self.report.observations, name, member)
+                around = {
+                    each: [own for own in seen if own.state is not State.EMPTY]
+                    for each, seen in self.report.observations.items()
+                }
+                verdict = spanning.may_restart(around, name, member)
             return "" if verdict else verdict.reason
 
         if reason := self._until(name, shut, self._service.spare):

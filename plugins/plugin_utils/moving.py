@@ -27,6 +27,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, merge
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.hosts import natural
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member, Placement
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 # What a group needs next
 
@@ -50,6 +51,8 @@ def step(
     What is gone is forgotten before another takes its place: a voter less can be borne, a voter that counts and is not
     there makes every majority harder to reach. What lives leaves only when one more than are wanted are whole.
     """
+    if not observations:
+        return Decision(Action.NOTHING, reason="all members have left")
     if gone:
         places = {member.host for member in gone}
         there = [seen for seen in observations if seen.host not in places and seen.state is not State.EMPTY]
@@ -59,7 +62,7 @@ def step(
         who = " and ".join(f"member {member.id} on {member.host}" for member in gone)
         return Decision(Action.EXPEL, tuple(member.id for member in gone), f"{who} lost for good")
     leaving = [seen for seen in observations if seen.leaving]
-    if not leaving:
+    if len(leaving) in (0, len(observations)):  # a group that dissolves goes on as it is until nothing needs it
         return decide(group, observations, formed_before, service)
     if away := [seen for seen in leaving if seen.state is State.UNREACHABLE]:
         return decide(group, away, formed_before, service)  # which says so
@@ -75,7 +78,10 @@ def step(
     whole = healthy(group, serving, service.gate)
     if not whole:
         return Decision(Action.WAIT, tuple(seen.member for seen in present), whole.reason, "RS-068")
-    own = _next_to_leave(leaving, serving)
+    ready = [seen for seen in leaving if not seen.bearing]
+    if not ready:
+        return Decision(Action.NOTHING, reason="who leaves still bears another program, which leaves first")
+    own = _next_to_leave(ready, serving)
     return Decision(Action.RETIRE, (own.member,), f"{own} leaves, all others are whole")
 
 
@@ -130,20 +136,23 @@ def intend(
 
     Args:
         lock: the site's, without moves under way.
-        placement: what shall be; members that the lock has and this has not go.
+        placement: what shall be; members that the lock has and this has not go, and groups with all of theirs.
         lost: those of them (group, id) that are lost for good.
         given_up: hosts that get nothing new from now on.
     """
     intended = merge(lock, placement)
     groups = dict(intended.groups)
     for key, group in lock.groups.items():
-        staying = {member.id for member in placement.groups[key].members}
+        planned = placement.groups[key].members if key in placement.groups else ()
+        staying = {member.id for member in planned}
         going = [member for member in group.members if member.id not in staying]
+        if not planned and _blank(key, group):
+            del groups[key]
         if not going or _blank(key, group):
             continue
         gone = tuple(member for member in going if (key, member.id) in lost)
         leaving = (replace(member, leaving=True, leader=False) for member in going if member not in gone)
-        members = sorted((*placement.groups[key].members, *leaving), key=lambda member: member.id)
+        members = sorted((*planned, *leaving), key=lambda member: member.id)
         groups[key] = replace(groups[key], members=tuple(members), gone=(*group.gone, *gone))
     return replace(intended, groups=groups, given_up=tuple(sorted({*lock.given_up, *given_up}, key=natural)))
 
@@ -194,6 +203,14 @@ def _copied(key: str, group: LockedGroup) -> str:
     if not group.formed:
         return "nothing is there yet"
     return "its data is copied from the others"
+
+
+def check_ended(lock: Lock) -> None:
+    """Refuse (RS-131) what is not done while members move: a group on its way may have one too few, and one that came
+    may be known to its own group alone.
+    """
+    if under_way(lock):
+        raise Refusal("RS-131", f"Moves were begun and are not ended ({'; '.join(map(str, moves(lock)))}).")
 
 
 def under_way(lock: Lock) -> bool:

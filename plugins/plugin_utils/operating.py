@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
-from ansible_collections.rackspread.ha.plugins.plugin_utils import moving
+from ansible_collections.rackspread.ha.plugins.plugin_utils import moving, spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.site import Site
@@ -112,14 +112,17 @@ def rebalancing(site: Site, standing: Standing, limit: int | None) -> Plan:
     return replace(plan, lines=(*plan.lines, *told, *_leaders(site.lock, plan.lock)))
 
 
-def growth(site: Site, take_back: Collection[str] = ()) -> Plan:
-    """What the spec and the inventory have come to ask for beyond what is there: shards, members, hosts.
+def growth(site: Site, take_back: Collection[str] = (), standing: Standing | None = None) -> Plan:
+    """What the spec and the inventory have come to ask for beyond what is there: shards, members, hosts; or of shards
+    that share one whole, fewer.
 
     Args:
         site: as it is planned.
         take_back: hosts that were given up and may carry members again.
+        standing: how it stands, where groups are to be taken away.
 
-    Raises Refusal RS-114 for a host to be taken back that was not given up.
+    Raises Refusal: RS-114 a host to be taken back that was not given up, RS-115 groups to be taken away from a site
+    that is not whole.
     """
     lock = site.lock
     if unknown := sorted(set(take_back) - set(lock.given_up)):
@@ -128,10 +131,28 @@ def growth(site: Site, take_back: Collection[str] = ()) -> Plan:
     if take_back:
         lock = replace(lock, given_up=tuple(host for host in lock.given_up if host not in take_back))
         lines.append(f"{', '.join(take_back)} may carry members again, from the next run on.")
+    if site.surplus:
+        if standing:
+            _check_whole(lock, standing)
+        intended = moving.intend(lock, site.moved(0).placement)
+        lock = replace(lock, groups={key: group for key, group in intended.groups.items() if key in lock.groups})
+        lines.append(f"{', '.join(site.surplus)} hands all on to the others, and then its members leave:")
+        lines += _told(moving.moves(lock, site.lock))
+    lines += _slots(site)
     made = sum(made for made, _least in site.moved(None).placement.moves.values())
     if made:
         lines.append(f"{made} members would have to move for load and leaders to be even: rebalance.yml does that.")
     return Plan(lock, tuple(lines or ["There is nothing new in spec or inventory."]))
+
+
+def _slots(site: Site) -> Iterable[str]:
+    """What moves between groups that share one whole, where there are to be more or fewer of them."""
+    for row in (row for row in SERVICES.values() if row.spans):
+        there = sum(key.startswith(row.component) and bool(group.formed) for key, group in site.lock.groups.items())
+        asked = sum(of.groups for of in site.demands if of.component == row.component)
+        if there and there != asked:
+            count = spanning.shifted(there, asked)
+            yield f"{count} slots of {row.name} move, from {there} shards to {asked}, while clients are served."
 
 
 def _plan(site: Site, intended: Lock, title: str) -> Plan:
@@ -148,7 +169,7 @@ def _plan(site: Site, intended: Lock, title: str) -> Plan:
 
 def _told(moves: Sequence[moving.Move]) -> list[str]:
     lines = [f"  {move}" for move in moves]
-    if any(move.old and not move.gone for move in moves):
+    if any(move.old and move.new and not move.gone for move in moves):
         lines.append("One after another: the new one is whole before the old one stops, whose data stays on its host.")
     return lines
 

@@ -234,6 +234,11 @@ REFUSALS: dict[str, Row] = {
     "RS-072": Row(
         "Too few masters for one cluster", "Ask for at least three shards, with their leaders in three racks."
     ),
+    "RS-073": Row(
+        "Slots that do not move",
+        "All slots are served by those that have them. See the journals of the masters, {hosts} first, then run again:"
+        " that goes on where this stopped.",
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",

@@ -5,7 +5,7 @@
 
 Each shard of Redis Cluster is a group, and goes the way of every group (formation.py, gate.py). But its slots are a
 share of one whole, and its master is one of those that elect. Pure functions over the looks at all groups; what they
-add is a refusal or a wait, never a step of their own.
+add to a group's own steps is a refusal, a wait or rest. The steps of the whole are `uneven` slots, and `homeward`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils import redis_home
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import Verdict
+from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import MASTERS, SLOTS, count
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Decision, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
-
-MASTERS = 3
-"""Fewer masters have no majority once one is gone."""
 
 Groups = Mapping[str, Sequence[Observation]]
 
@@ -34,8 +32,12 @@ def together(decisions: Mapping[str, Decision], groups: Groups, formed: Collecti
 
     A group that was never formed is only formed beside groups none of which is refused; a new one only once the cluster
     that it is to join is whole; and neither with masters so few, or so placed, that the loss of a rack would stop all.
+    One that dissolves needs nothing more once the others have all slots: what of it has stopped was on its way out.
     """
     result = dict(decisions)
+    for name, decision in decisions.items():
+        if decision.action in (Action.START, Action.WAIT) and dissolves(groups[name]) and _rest_has_all(groups):
+            result[name] = Decision(Action.NOTHING, reason="the others have all slots")
     refused = [name for name, decision in decisions.items() if decision.action is Action.REFUSE]
     lacking = [name for name in groups if name in formed and decisions[name].action is not Action.NOTHING]
     for name, seen in groups.items():
@@ -73,6 +75,57 @@ def shares(begun: Mapping[str, Mapping[str, Any] | None], formed: Collection[str
     divided = dict(zip(begun, slot_ranges(len(begun)), strict=True))
     same = all(intent.get("slots") == divided[name] for name, intent in begun.items() if intent)
     return dict(divided) if same and not formed else dict.fromkeys(begun)
+
+
+def dissolves(seen: Sequence[Observation]) -> bool:
+    """Whether a group is to be no more: all its members leave, and nobody takes over from them."""
+    return bool(seen) and all(each.leaving for each in seen)
+
+
+def uneven(groups: Groups) -> str:
+    """Why slots are to move, a clause: a group has more or less than its share. Nothing where all have theirs.
+
+    Groups that dissolve are to have none, all others as many as each other, give or take one. Nothing is said before
+    every group has a leader that tells.
+    """
+    slots = _slots(groups)
+    staying = [name for name in groups if not dissolves(groups[name])]
+    if None in slots.values() or not staying:
+        return ""
+    share = SLOTS // len(staying)
+    wrong = [
+        f"{name} has {own} slots of {share if name in staying else 0}"
+        for name, own in slots.items()
+        if own is not None and (not share <= own <= share + 1 if name in staying else own)
+    ]
+    return ", ".join(wrong)
+
+
+def _slots(groups: Groups) -> dict[str, int | None]:
+    """By group how many slots its leader tells; None where nobody does."""
+    leaders = {name: _leader(seen) for name, seen in groups.items()}
+    told = {name: _count(leader) if leader else None for name, leader in leaders.items()}
+    if _rest_has_all(groups):
+        told |= {name: told[name] or 0 for name, seen in groups.items() if dissolves(seen)}
+    return told
+
+
+def _rest_has_all(groups: Groups) -> bool:
+    """Whether the groups that do not dissolve have all slots."""
+    leaders = [_leader(seen) for seen in groups.values() if not dissolves(seen)]
+    return sum(_count(leader) or 0 for leader in leaders if leader) == SLOTS
+
+
+def _count(leader: Observation) -> int | None:
+    """How many slots it tells that its group has."""
+    ranges = leader.tells("slots")
+    return None if ranges is None else count(ranges)
+
+
+def shifted(before: int, after: int) -> int:
+    """How many slots move where so many shards become so many."""
+    even = [count([each]) for each in slot_ranges(max(before, after))]
+    return sum(even[min(before, after) :])
 
 
 def may_restart(groups: Groups, group: str, member: int) -> Verdict:

@@ -80,6 +80,8 @@ class Standing:
             groups = {group: members for (service, group), members in self.seen.items() if service == row.name}
             if groups and not (verdict := spanning.healthy(groups)) and verdict.reason not in found:
                 found.append(verdict.reason)
+            if wrong := spanning.uneven(groups):
+                found.append(wrong)
         return found
 
     def leader(self, group: str) -> Observation | None:

@@ -49,6 +49,7 @@ class Component:
     votes: bool = False
     leads: bool = False
     leaders_vote: bool = False
+    shrinks: bool = False
     optional: bool = False
     fronts: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         # The bus lies 10000 above the main port, as Redis has it by default.
         "redis", "shard", "shards", 3, weight=1024, members_key="members", members=3, leads=True, leaders_vote=True,
-        roles=("redis",),
+        shrinks=True, roles=("redis",),
         ports=(Port("main", 16379, SHARDED), Port("bus", 26379, SHARDED)),
     ),
     Component(

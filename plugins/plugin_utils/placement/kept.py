@@ -27,7 +27,8 @@ def kept_groups(
         lock: what is there.
         lost: hosts that are given up: their members are left out, and their ids are never given again.
 
-    Members that are leaving are left out as well: others have their places already.
+    Members that are leaving are left out as well: others have their places already, or the whole group leaves. So are
+    groups beyond those asked for, where a component may shrink.
 
     Raises Refusal: RS-016 no port left, RS-018 fewer asked for than there are, RS-019 and RS-020 a host that left or
     changed.
@@ -40,6 +41,8 @@ def kept_groups(
         if demand is None:
             raise Refusal("RS-018", f"The spec asks for no {component}, and there is {key}.", key=key, live="the spec")
         staying = [member for member in locked.members if not member.leaving]
+        if dissolves(locked) or (demand.shrinks and len(kept[component]) >= demand.groups):
+            continue
         if len(staying) > demand.members:
             raise Refusal(
                 "RS-018",
@@ -62,16 +65,26 @@ def kept_groups(
     return kept
 
 
+def dissolves(group: LockedGroup) -> bool:
+    """Whether a group is to be no more: all its members are leaving."""
+    return bool(group.members) and all(member.leaving for member in group.members)
+
+
 def with_leaving(placement: Placement, hosts: Mapping[str, Host], lock: Lock) -> Placement:
-    """A placement together with the members that are leaving: as long as they are there, everybody must know of them.
+    """A placement together with the members that are leaving, and with groups that are there beyond those asked for: as
+    long as they are there, everybody must know of them.
 
     Raises Refusal RS-019 or RS-020 where the host of one left or changed.
     """
     groups = dict(placement.groups)
     for key, locked in lock.groups.items():
-        if leaving := [_member(key, locked, member, {}, hosts) for member in locked.members if member.leaving]:
-            members = sorted((*groups[key].members, *leaving), key=lambda member: member.id)
-            groups[key] = replace(groups[key], members=tuple(members))
+        component = key.removesuffix(str(locked.index))
+        group = groups.get(key) or Group(key, component, locked.index, (), locked.next_id)
+        beside = [member for member in locked.members if member.leaving or key not in groups]
+        if beside:
+            shown = (_member(key, locked, member, member.ports, hosts) for member in beside)
+            members = sorted((*group.members, *shown), key=lambda member: member.id)
+            groups[key] = replace(group, members=tuple(members))
     return replace(placement, groups=groups)
 
 

@@ -104,6 +104,7 @@ class Demand:
         rack_first: whether racks come before the domains that hold them, where to spread over both can't be had.
         leads: whether a group has a preferred leader.
         leaders_vote: whether the leaders of all groups are the electorate, as the masters of Redis Cluster are.
+        shrinks: whether there may be fewer groups than the lock has: those that came last then count for nothing.
         ports: name -> (base, length of the block); a group's port is the base + its index - 1.
         groups_key, members_key: what of the spec counts them, in words, for refusals: "`voters` of etcd".
     """
@@ -117,6 +118,7 @@ class Demand:
     rack_first: bool = False
     leads: bool = False
     leaders_vote: bool = False
+    shrinks: bool = False
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     groups_key: str = "groups"
     members_key: str = "members"

@@ -17,7 +17,7 @@ from .bounds import bounds
 from .catalogue import BY_ID, fronted
 from .engine import place
 from .hosts import racks_of, resolve
-from .kept import changes, with_leaving
+from .kept import changes, dissolves, with_leaving
 from .model import Demand, Group, Host, Placement
 from .page import Picture
 from .spec import Spec
@@ -45,6 +45,29 @@ class Site:
         able = [replace(of, hosts=tuple(name for name in of.hosts if name not in lost)) for of in self.demands]
         placement = place(able, self.hosts.values(), self.lock, lost=lost, moves=moves)
         return replace(self, placement=placement, demands=tuple(able))
+
+    @property
+    def surplus(self) -> list[str]:
+        """The groups that the lock has beyond those that the spec asks for, and that nobody has told to leave yet."""
+        asked = {of.component: of.groups for of in self.demands}
+        there: dict[str, list[str]] = defaultdict(list)
+        for key, group in sorted(self.lock.groups.items(), key=lambda item: item[1].index):
+            if not dissolves(group):
+                there[key.removesuffix(str(group.index))].append(key)
+        return [key for component, keys in there.items() for key in keys[asked[component] :]]
+
+    def check_surplus(self) -> None:
+        """Refuse (RS-018) a site with more groups than are asked for: only scale.yml takes them away, when asked."""
+        surplus = self.surplus
+        for of in self.demands:
+            if those := [key for key in surplus if key.startswith(of.component)]:
+                raise Refusal(
+                    "RS-018",
+                    f"The spec asks for {of.groups} groups {of.component}, and there is {', '.join(those)} beside:"
+                    " scale.yml takes it away.",
+                    key=of.groups_key,
+                    live=of.groups + len(those),
+                )
 
     def bounds(self) -> list[dict[str, Any]]:
         """How good the placement is beside the best that could be had, see `bounds.bounds`."""

@@ -56,6 +56,7 @@ class Ask:
             rack_limit=component.rack_limit(self.members),
             leads=component.leads,
             leaders_vote=component.leaders_vote,
+            shrinks=component.shrinks,
             ports=self.ports,
             groups_key=f"`{component.count_key}` of {component.service}",
             members_key=f"`{component.count_key if single else component.members_key}` of {component.service}",

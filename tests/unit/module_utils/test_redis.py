@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils import host, redis, redis_home
-from ansible_collections.rackspread.ha.plugins.module_utils.driver import Live
+from ansible_collections.rackspread.ha.plugins.module_utils.driver import Driver, Live
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
 from ansible_collections.rackspread.ha.plugins.module_utils.redis import Redis
 from ansible_collections.rackspread.ha.plugins.module_utils.redis_home import fields, nodes
@@ -329,3 +329,44 @@ def test_a_master_hands_over_to_a_replica_in_sync_by_a_failover_that_it_agrees_t
     (tmp_path / "run/rackspread").mkdir(parents=True)
     member(1, tmp_path).step_down(None)
     assert world.done == ["at 198.0.2.3:16379", "CLUSTER FAILOVER"]
+
+
+# How a member leaves
+
+
+def test_who_leaves_is_stopped_and_then_forgotten_by_all(
+    tmp_path: Path, world: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk(tmp_path, own("slave", "n2"), MASTER)
+    monkeypatch.setattr(Driver, "leave", lambda _own: world.done.append("stopped"))
+    world.known = cluster(2, 2)
+    member(1, tmp_path).leave()
+    assert world.done[0] == "stopped"
+    assert set(world.done[1:]) == {"CLUSTER FORGET n1"}
+    assert len(world.done) == 1 + 9, "every node of every shard is told"
+
+
+def test_a_master_with_slots_is_not_stopped_for_good(
+    tmp_path: Path, world: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk(tmp_path, own(slots="0-5461"))
+    monkeypatch.setattr(Driver, "leave", lambda _own: world.done.append("stopped"))
+    with pytest.raises(host.Failed, match="leads 5462 slots"):
+        member(1, tmp_path).leave()
+    assert world.done == []
+
+
+def test_who_leaves_is_not_forgotten_while_it_serves(tmp_path: Path, world: Nodes) -> None:
+    own = member(2, tmp_path)
+    own.expel({**own.group["members"][0], "leaving": True})
+    assert world.done == []
+
+
+def test_a_master_tells_which_slots_its_shard_has(tmp_path: Path) -> None:
+    assert told(tmp_path, 1, cluster(1, 1), WHOLE, LEADS).slots == ["0-5461"]
+    assert told(tmp_path, 3, cluster(2, 3), WHOLE, FOLLOWS).slots is None
+
+
+def test_slots_that_can_not_move_now_are_told(tmp_path: Path, world: Nodes) -> None:
+    with pytest.raises(host.Failed, match="slots do not move: fewer than three masters"):
+        member(1, tmp_path).share(["redis_shard3"])

@@ -33,7 +33,8 @@ def standing(site: Site, **states: str) -> Standing:
     seen: Seen = {}
     for key, group in site.topology["groups"].items():
         for row in programs_of(group):
-            joined = [m["id"] for m in group["members"] if m["host"] not in states]
+            those = [m for m in group["members"] if m["host"] not in states]
+            joined = [m["id"] for m in sorted(those, key=lambda m: (not m["leader"], m["id"]))]
             seen[row.name, key] = [
                 Observation(
                     m["id"],
@@ -191,3 +192,48 @@ def test_what_was_begun_is_told_as_such(plan: Planner) -> None:
     assert begun is not None
     assert begun.lock == asked.lock
     assert len(begun.lines) >= 1 + len(moving.moves(asked.lock))
+
+
+def shards(count: int) -> dict[str, Any]:
+    return {"redis": {"shards": count, "members": 3, "proxies": 0}}
+
+
+def test_shards_that_are_asked_for_no_more_are_taken_away_by_scale_alone(plan: Planner) -> None:
+    site = plan(shards(3), lock=formed(plan, 5))
+    assert site.surplus == ["redis_shard4", "redis_shard5"]
+    assert site.topology["changes"] == []
+    assert len(site.topology["groups"]) == 5, "everybody goes on serving them"
+    told = refused("RS-018", site.check_surplus)
+    assert "redis_shard4, redis_shard5 beside: scale.yml takes it away. Put `shards` of redis back to 5." in told
+    asked = operating.growth(site, (), standing(site))
+    assert {key for key, group in asked.lock.groups.items() if all(m.leaving for m in group.members)} == {
+        "redis_shard4",
+        "redis_shard5",
+    }
+    assert "6553 slots of redis move, from 5 shards to 3, while clients are served." in asked.lines
+    again = plan(shards(3), lock=asked.lock)
+    assert again.surplus == []
+    again.check_surplus()
+    assert len(again.topology["groups"]) == 5
+    assert operating.resumption(again.lock) is not None
+
+
+def test_shards_are_not_taken_away_while_the_site_is_not_whole(plan: Planner) -> None:
+    site = plan(shards(3), lock=formed(plan, 5))
+    refused("RS-115", lambda: operating.growth(site, (), standing(site, r3h3="stopped")))
+
+
+def test_masters_that_are_left_must_bear_the_loss_of_a_rack(plan: Planner) -> None:
+    refused("RS-017", lambda: plan(shards(4), lock=formed(plan, 5)))
+
+
+def test_growth_tells_of_the_slots_that_move(plan: Planner) -> None:
+    assert "6553 slots of redis move, from 3 shards to 5, while clients are served." in operating.growth(
+        plan(shards(5), lock=formed(plan, 3))
+    ).lines
+
+
+def formed(plan: Planner, count: int) -> Lock:
+    """The lock of so many shards of Redis that were built."""
+    lock = merge(Lock(), plan(shards(count)).placement)
+    return replace(lock, groups={key: replace(group, formed="c") for key, group in lock.groups.items()})

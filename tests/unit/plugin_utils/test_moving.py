@@ -8,10 +8,11 @@ import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, read, write
-from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import intend, moves, step, under_way
+from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import check_ended, intend, moves, step, under_way
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.engine import place
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.kept import with_leaving
+from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.kept import dissolves, with_leaving
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Demand, Host, Member
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
 
@@ -98,6 +99,14 @@ def test_balancers_start_before_another_stops() -> None:
     those = (seen(1, "joined"), seen(2, "joined", leaving=True))
     assert told(HAPROXY, *those, seen(3, "stopped")) == "start 3"
     assert told(HAPROXY, *those, seen(3, "joined")) == "retire 2"
+
+
+def test_a_program_stays_while_another_stands_on_it() -> None:
+    old = [replace(seen(number, "joined", leaving=True), bearing=True) for number in (1, 2)]
+    new = [seen(3, "joined"), seen(4, "joined")]
+    assert told(HAPROXY, *old, *new) == "nothing"
+    assert told(HAPROXY, old[0], replace(old[1], bearing=False), *new) == "retire 2"
+    assert told(HAPROXY, *old, new[0], seen(4, "stopped")) == "start 4"
 
 
 GONE = Member(2, "h2", "rack2")
@@ -218,3 +227,63 @@ def test_the_file_keeps_what_moves(tmp_path) -> None:  # noqa: ANN001
 def test_a_lock_of_before_is_read_as_it_is() -> None:
     shape = {"index": 1, "next_id": 2, "members": [], "intent": None, "formed": None}
     assert LockedGroup.from_dict(shape).to_dict() == shape
+
+
+# Groups that are to be no more
+
+REDIS = Demand(
+    "redis_shard", 5, 3, NAMES, leads=True, leaders_vote=True, shrinks=True, rack_limit=2, ports={"main": (16379, 500)}
+)
+
+
+def five() -> Lock:
+    """Five formed shards of Redis on six hosts."""
+    lock = intend(Lock(), place([REDIS], HOSTS, Lock()))
+    return replace(lock, groups={key: replace(group, formed="c") for key, group in lock.groups.items()})
+
+
+def test_shards_beyond_those_asked_for_are_placed_nowhere_and_leave_when_that_is_intended() -> None:
+    lock, three = five(), replace(REDIS, groups=3)
+    placement = place([three], HOSTS, lock)
+    assert list(placement.groups) == ["redis_shard1", "redis_shard2", "redis_shard3"]
+    shown = with_leaving(placement, {each.name: each for each in HOSTS}, lock)
+    assert {key: group.members for key, group in shown.groups.items()} == {
+        key: group.members for key, group in lock.groups.items()
+    }
+    after = intend(lock, placement)
+    assert {key for key, group in after.groups.items() if dissolves(group)} == {"redis_shard4", "redis_shard5"}
+    assert not any(m.leader for m in after.groups["redis_shard4"].members)
+    assert {str(move).rpartition(" ")[2] for move in moves(after)} == {"leaves"}
+    assert under_way(after)
+    assert intend(after, place([three], HOSTS, after)) == after
+
+
+def test_shards_asked_for_anew_while_others_leave_get_indices_of_their_own() -> None:
+    lock = intend(five(), place([replace(REDIS, groups=3)], HOSTS, five()))
+    again = place([REDIS], HOSTS, lock)
+    assert sorted(again.groups) == ["redis_shard1", "redis_shard2", "redis_shard3", "redis_shard6", "redis_shard7"]
+
+
+def test_a_shard_that_was_never_begun_is_just_not_asked_for() -> None:
+    lock = five()
+    lock = lock.with_group("redis_shard5", formed=None)
+    after = intend(lock, place([replace(REDIS, groups=4, leaders_vote=False)], HOSTS, lock))
+    assert list(after.groups) == ["redis_shard1", "redis_shard2", "redis_shard3", "redis_shard4"]
+    assert not under_way(after)
+
+
+def test_a_group_that_dissolves_goes_on_as_it_is_until_it_is_put_away() -> None:
+    those = (seen(1, "joined", leaving=True), seen(2, "joined", leaving=True))
+    assert told(SERVICES["redis"], *those) == "nothing"
+    assert told(SERVICES["redis"], *those, seen(3, "stopped", leaving=True)) == "start 3"
+    assert step("g1", [], True, SERVICES["redis"]).action is Action.NOTHING
+
+
+def test_nothing_else_is_done_before_moves_that_were_begun_are_ended() -> None:
+    check_ended(Lock())
+    old, new = Member(1, "r1h1", "rack1", leaving=True), Member(2, "r1h2", "rack1")
+    begun = Lock(groups={"etcd_voter1": LockedGroup(1, 3, (old, new), formed="c")})
+    with pytest.raises(Refusal, match=r"RS-131: .*etcd_voter1: member 1 on r1h1 \(rack1\) -> member 2 on r1h2"):
+        check_ended(begun)
+    with pytest.raises(Refusal, match="RS-131"):
+        check_ended(Lock(groups={"etcd_voter1": LockedGroup(1, 3, (new,), formed="c", gone=(old,))}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,3 +187,71 @@ def test_a_leader_goes_home_when_its_home_is_back_in_sync() -> None:
     seen["redis_shard1"] = shard(1, "formed", J, J, leader=2)
     assert spanning.homeward(seen) is None
     assert not spanning.healthy(seen)
+
+
+# Slots that move
+
+
+def ranges(count: int | None) -> list[str] | None:
+    """So many slots."""
+    return [f"0-{count - 1}"] if count else None if count is None else []
+
+
+def sharing(*slots: int | None, leaving: tuple[int, ...] = ()) -> dict[str, list[Observation]]:
+    """Shards whose leaders tell so many slots; those whose numbers are `leaving` are to be no more."""
+    found = {}
+    for number, count in enumerate(slots, 1):
+        seen = shard((number - 1) % 3 + 1, J, J, J)
+        told = [
+            replace(each, live={**each.live, "slots": ranges(count) if each.leads else None})
+            for each in seen
+            if each.live
+        ]
+        if number in leaving:
+            told = [replace(each, leaving=True, preferred=False) for each in told]
+        found[f"redis_shard{number}"] = told
+    return found
+
+
+@pytest.mark.parametrize(
+    ("slots", "leaving", "told"),
+    [
+        ((5462, 5461, 5461), (), ""),
+        ((5461, 5461, 5462), (), ""),
+        ((5462, 5461, 5461, 0, 0), (), "redis_shard4 has 0 slots of 3276"),
+        ((3277, 3277, 3277, 3277, 3276), (), ""),
+        ((3277, 3277, 3277, 3276, 3277), (4, 5), "redis_shard5 has 3277 slots of 0"),
+        ((5462, 5461, 5461, 0, 0), (4, 5), ""),
+        ((5462, 5461, 5461, None), (4,), ""),  # it has stopped already
+        ((5462, 5461, None), (), ""),
+        ((5462, 5461, 5461, None), (), ""),
+    ],
+)
+def test_slots_move_until_all_that_stay_have_as_many(
+    slots: tuple[int | None, ...], leaving: tuple[int, ...], told: str
+) -> None:
+    reason = spanning.uneven(sharing(*slots, leaving=leaving))
+    assert told in reason
+    assert bool(told) == bool(reason)
+
+
+def test_no_slot_moves_while_a_shard_has_no_leader() -> None:
+    seen = sharing(5462, 5461, 5461, 0)
+    seen["redis_shard2"] = shard(2, J, J, J, leader=0)
+    assert spanning.uneven(seen) == ""
+
+
+def test_what_has_stopped_of_a_shard_that_goes_is_not_started_once_it_has_nothing() -> None:
+    def decided(seen: Mapping[str, list[Observation]]) -> str:
+        halted = [replace(each, state=State.STOPPED, running=False, live=None) for each in seen["redis_shard4"]]
+        seen = {**seen, "redis_shard4": halted}
+        return steps(seen, set(seen))["redis_shard4"][0]
+
+    assert decided(sharing(4096, 4096, 4096, 4096, leaving=(4,))) == "start"
+    assert decided(sharing(5462, 5461, 5461, 0, leaving=(4,))) == "nothing"
+    assert decided(sharing(5462, 5461, 5461, 0)) == "start"
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), [(3, 5, 6553), (5, 3, 6553), (3, 3, 0), (5, 6, 2730)])
+def test_how_many_slots_move_is_told_before(before: int, after: int, moved: int) -> None:
+    assert spanning.shifted(before, after) == moved
