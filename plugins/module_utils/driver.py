@@ -102,6 +102,8 @@ class Driver:
     """
 
     service = ""
+    bears = ""
+    """The program of the same member that stands on this one: it starts after it, and leaves before it."""
     start_seconds = 90.0
     """How long a start or restart may take until the unit is active."""
     stop_seconds = 180.0

@@ -21,6 +21,7 @@ class HAProxy(Driver):
     """One balancer's HAProxy. Settings: `vips`, the site's virtual addresses (`address/prefix`)."""
 
     service = "haproxy"
+    bears = "keepalived"
     start_seconds = 20.0
 
     def ask(self) -> Live:

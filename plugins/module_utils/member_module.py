@@ -68,9 +68,22 @@ class Member:
             "staged": staged["version"] if staged else None,
             "asked": unit.running and instance.asked_for(),
             "retired": self._key in (known or {}).get("retired", {}),
+            "bearing": self._bearing(known),
             "passwords": ((unit.running and instance.taken(PASSWORD_PHASE)) or "").strip(),
             "detail": self._detail(unit, found.detail, live.detail if live else ""),
         }
+
+    def _bearing(self, known: dict[str, Any] | None) -> bool:
+        """Whether the program that stands on this one is still there."""
+        return f"{self.group['name']}_{self.driver.bears}" in self._programs(known)
+
+    def _programs(self, known: dict[str, Any] | None) -> list[str]:
+        """The programs of this member that the host has, as its record names them."""
+        return [
+            name
+            for name, part in (known or {"groups": {}})["groups"].items()
+            if part["member"] == self.instance.member and name.startswith(f"{self.group['name']}_")
+        ]
 
     def find(self) -> Any:
         """What lies on the disk, with its marker."""
@@ -156,15 +169,7 @@ class Member:
                 self._key,
                 {"index": self.group["index"], "formed": part.get("formed"), "data": data, "at": int(time.time())},
             )
-            group = self.group["name"]
-            return {
-                "data": data,
-                "remaining": [
-                    name
-                    for name, part in known["groups"].items()
-                    if part["member"] == self.instance.member and name.startswith(f"{group}_")
-                ],
-            }
+            return {"data": data, "remaining": self._programs(known)}
 
     def _is_own_unit(self) -> bool:
         """Whether the unit of this group here is this member's, and not that of its successor on the same host."""

@@ -32,21 +32,7 @@ options:
     description: Certificates that end within so many days are renewed by the run.
     type: int
     default: 30
-  confirmed:
-    description: The answer where nobody is there to be asked.
-    type: bool
-    default: false
-  maintenance:
-    description: Why nothing may be done now; empty where it may.
-    type: str
-    default: ""
-attributes:
-  check_mode:
-    description: Only says what would be done.
-    support: full
-  diff_mode:
-    description: The plan is told in words.
-    support: none
+extends_documentation_fragment: [rackspread.ha.confirmed, rackspread.ha.confirmed.maintenance]
 """
 
 EXAMPLES = r"""

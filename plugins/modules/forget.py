@@ -24,17 +24,7 @@ options:
     type: list
     elements: str
     default: []
-  confirmed:
-    description: The answer where nobody is there to be asked.
-    type: bool
-    default: false
-attributes:
-  check_mode:
-    description: Only says what would be forgotten.
-    support: full
-  diff_mode:
-    description: It is told in words.
-    support: none
+extends_documentation_fragment: [rackspread.ha.confirmed]
 """
 
 EXAMPLES = r"""

@@ -38,17 +38,7 @@ options:
   limit:
     description: The most members that a rebalance moves. All that it takes where it is not given.
     type: int
-  confirmed:
-    description: Whether to do it without asking.
-    type: bool
-    default: false
-attributes:
-  check_mode:
-    support: full
-    description: Shows the plan, asks nobody and writes nothing.
-  diff_mode:
-    support: none
-    description: The plan is shown in words.
+extends_documentation_fragment: [rackspread.ha.confirmed]
 """
 
 EXAMPLES = r"""

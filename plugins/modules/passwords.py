@@ -33,21 +33,7 @@ options:
     description: The roles of Postgres by which its members come to each other, by the names of their secrets.
     type: dict
     default: {replication: replicator, rewind: rewind}
-  confirmed:
-    description: The answer where nobody is there to be asked.
-    type: bool
-    default: false
-  maintenance:
-    description: Why nothing may be done now; empty where it may.
-    type: str
-    default: ""
-attributes:
-  check_mode:
-    description: Only says what would be done.
-    support: full
-  diff_mode:
-    description: The plan is told in words.
-    support: none
+extends_documentation_fragment: [rackspread.ha.confirmed, rackspread.ha.confirmed.maintenance]
 """
 
 EXAMPLES = r"""

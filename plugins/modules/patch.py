@@ -30,14 +30,6 @@ options:
     type: list
     elements: str
     default: []
-  confirmed:
-    description: The answer where nobody is there to be asked.
-    type: bool
-    default: false
-  maintenance:
-    description: Why nothing may be done now; empty where it may.
-    type: str
-    default: ""
   patience:
     description: Seconds that the site may take to be whole, before a host is taken out and after it is back.
     type: float
@@ -50,13 +42,7 @@ options:
     description: The user of Patroni's REST interface, by which a leader is asked to hand over.
     type: str
     default: rackspread
-attributes:
-  check_mode:
-    description: Only says what would be done.
-    support: full
-  diff_mode:
-    description: The plan is told in words.
-    support: none
+extends_documentation_fragment: [rackspread.ha.confirmed, rackspread.ha.confirmed.maintenance]
 """
 
 EXAMPLES = r"""

@@ -359,7 +359,7 @@ class Convergence:
         """A deed that a joined member, the leader if there is one, does for another; who leaves expels nobody."""
         others = [seen for seen in self.report.observations[name] if seen.member != target]
         joined = [seen for seen in others if seen.state is State.JOINED]
-        helper = min(joined, key=lambda seen: (seen.leaving, not seen.leads, seen.member))
+        helper = min(joined, key=lambda seen: (operation == "expel" and seen.leaving, not seen.leads, seen.member))
         seconds = self._service.expel if operation == "expel" else 120
         return Deed(name, helper.member, operation, {"target": target}, seconds)
 

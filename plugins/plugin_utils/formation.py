@@ -79,8 +79,8 @@ class Observation:
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or
     None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
-    another member takes over from it, `retired` that its host has put it away already, `asked` that a restart of it
-    was asked for; `passwords` is the change and phase of the passwords that it runs with (passwords.py).
+    another member takes over from it, `retired` that its host has put it away already, `bearing` that a program of the
+    same member stands on it (Driver.bears), `asked` that a restart of it was asked for; `passwords` is the change and phase of the passwords that it runs with (passwords.py).
     """
 
     member: int
@@ -101,6 +101,7 @@ class Observation:
     preferred: bool = False
     leaving: bool = False
     retired: bool = False
+    bearing: bool = False
     asked: bool = False
     passwords: str = ""
     state: State = State.UNREACHABLE
@@ -110,7 +111,7 @@ class Observation:
         """Make one of a member (M, as the lock has it) and what the look on its host answered."""
         names = (
             "running", "found", "live", "record", "site_id", "machine_id", "volume", "need", "staged", "detail",
-            "retired", "asked", "passwords",
+            "retired", "bearing", "asked", "passwords",
         )  # fmt: skip
         given = {name: answer[name] for name in names if answer.get(name) is not None}
         return cls(

@@ -82,7 +82,10 @@ def step(
     whole = healthy(group, serving, service.gate)
     if not whole:
         return Decision(Action.WAIT, tuple(seen.member for seen in present), whole.reason, "RS-068")
-    own = _next_to_leave(leaving, serving)
+    ready = [seen for seen in leaving if not seen.bearing]
+    if not ready:
+        return Decision(Action.NOTHING, reason="who leaves still bears another program, which leaves first")
+    own = _next_to_leave(ready, serving)
     return Decision(Action.RETIRE, (own.member,), f"{own} leaves, all others are whole")
 
 

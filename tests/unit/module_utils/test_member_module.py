@@ -172,6 +172,18 @@ def test_another_program_of_a_member_that_leaves_is_told(member: Member) -> None
     assert leaving(member).retire()["remaining"] == ["thing_group1_other"]
 
 
+def test_it_is_told_whether_a_program_still_stands_on_another(member: Member) -> None:
+    remember(member)
+    member.driver.bears = "other"
+    assert not member.observe()["bearing"]
+    with record.update(member.instance.root) as known:
+        known["groups"]["thing_group1_other"] = {**known["groups"]["thing_group1"], "member": 2}
+    assert not member.observe()["bearing"], "its successor's on the same host"
+    with record.update(member.instance.root) as known:
+        known["groups"]["thing_group1_other"]["member"] = 1
+    assert member.observe()["bearing"]
+
+
 def test_a_lost_member_is_put_away_beside_its_successor_whose_unit_and_data_are_left_alone(member: Member) -> None:
     put_data(member)
     successor = {**GROUP["members"][0], "id": 4}

@@ -101,6 +101,14 @@ def test_balancers_start_before_another_stops() -> None:
     assert told(HAPROXY, *those, seen(3, "joined")) == "retire 2"
 
 
+def test_a_program_stays_while_another_stands_on_it() -> None:
+    old = [replace(seen(number, "joined", leaving=True), bearing=True) for number in (1, 2)]
+    new = [seen(3, "joined"), seen(4, "joined")]
+    assert told(HAPROXY, *old, *new) == "nothing"
+    assert told(HAPROXY, old[0], replace(old[1], bearing=False), *new) == "retire 2"
+    assert told(HAPROXY, *old, new[0], seen(4, "stopped")) == "start 4"
+
+
 GONE = Member(2, "h2", "rack2")
 
 
