@@ -35,6 +35,7 @@ from .kafka_client import (
     MECHANISM,
     METADATA,
     REMOVE_RAFT_VOTER,
+    WRONG_PASSWORD,
     Client,
     NoAnswer,
     salted_password,
@@ -446,12 +447,28 @@ class Broker(Kafka):
         raise host.Failed(f"{self._name} can't leave, no other broker forgets it: {reason}")
 
     def activate(self) -> None:
-        """Take the staged version; log folders that come with it are formatted first."""
+        """Take the staged version; log folders that come with it are formatted first.
+
+        Raises Failed where Kafka does not know the passwords that are staged: with them this broker would be alone.
+        """
+        self._check_passwords()
         if self.group.get("formed"):
             ran = set(self._log_dirs(self.instance.current))
             if any(folder not in ran for folder in self._log_dirs(self.instance.staged)):
                 self._format(self.group["formed"])
         super().activate()
+
+
+    def _check_passwords(self) -> None:
+        where = self.member["address"], self.member["ports"]["main"], self.instance.pki
+        for login in self._staged["passwords"].items():
+            try:
+                Client(*where, login).close()
+            except NoAnswer as error:  # it may not run at all
+                if error.code == WRONG_PASSWORD:
+                    raise host.Failed(
+                        f"{self._name} keeps what it runs with: Kafka has another password of {login[0]} than is staged"
+                    ) from error
 
 
 def bracketed(address: str) -> str:

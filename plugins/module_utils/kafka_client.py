@@ -42,6 +42,8 @@ ERRORS = {
     125: "that voter is another", 126: "that voter is there already", 127: "there is no such voter",
 }  # fmt: skip
 """What the commonest error codes say (org.apache.kafka.common.protocol.Errors), for answers without a message."""
+WRONG_PASSWORD = 58
+"""SASL_AUTHENTICATION_FAILED: name or password are not right."""
 NOT_NEEDED = 84
 """Of ELECT_LEADERS: the preferred leader leads already."""
 NOT_REGISTERED = 102

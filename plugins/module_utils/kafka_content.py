@@ -46,8 +46,20 @@ OWN_USERS = ("admin", "broker", "node")
 """Who may do everything already. `node` is no user, but what the certificates of members map to."""
 
 
+DEFAULT_REPLICAS = -1
+"""Of CREATE_TOPICS: as many as the cluster's own default says."""
+
+
 class Refused(Exception):
-    """What would lose data, or can't be done, in one sentence."""
+    """What would lose data, or can't be done, in one sentence.
+
+    Args:
+        hint: what to do instead.
+    """
+
+    def __init__(self, sentence: str, hint: str) -> None:
+        super().__init__(sentence)
+        self.hint = hint
 
 
 @dataclass(frozen=True, order=True)
@@ -141,7 +153,8 @@ def changes(
 
     Args:
         there: what there is.
-        topics: `{name, partitions, replicas, settings}` each.
+        topics: `{name, partitions, replicas, settings}` each. Without `replicas` a new one has the cluster's default,
+            and one that is there keeps those that it has.
         users: `{name, password, writes, reads, groups, transactions}` each. All that one of them may do is named.
         settings: the defaults of all brokers. One that is right already is not written again: writing
             min.insync.replicas, even unchanged, has Kafka forget which replicas outside of the ISR are complete.
@@ -153,7 +166,7 @@ def changes(
         _refuse_loss(each, there)
     for user in users:
         if user["name"] in OWN_USERS:
-            raise Refused(f"{user['name']} is a name of Kafka's own members here: give that user another")
+            raise Refused(f"{user['name']} is a name of Kafka's own members here", "Give that user another name.")
     if changed := _differ(settings, there.settings):
         yield Change(f"settings of all brokers: {_listed(changed)}", ALTER_CONFIGS, _set(BROKER, "", changed))
     for each in topics:
@@ -163,24 +176,30 @@ def changes(
 
 
 def _refuse_loss(wanted: dict[str, Any], there: Content) -> None:
-    name, topic = wanted["name"], there.topics.get(wanted["name"])
-    if wanted["replicas"] > len(there.brokers):
-        raise Refused(f"topic {name} is to have {wanted['replicas']} replicas, of {len(there.brokers)} brokers")
+    name, topic, replicas = wanted["name"], there.topics.get(wanted["name"]), wanted.get("replicas")
+    if replicas and replicas > len(there.brokers):
+        raise Refused(
+            f"topic {name} is to have {replicas} replicas, of {len(there.brokers)} brokers",
+            "Ask for no more replicas than there are brokers, or for more brokers.",
+        )
     if topic is None:
         return
     if wanted["partitions"] < len(topic.partitions):
         raise Refused(
             f"topic {name} has {len(topic.partitions)} partitions and is to have {wanted['partitions']}: to take some"
-            " away would lose what is in them. Make another topic, and copy"
+            " away would lose what is in them",
+            "Give it back its number, or make another topic and copy.",
         )
-    copies = {len(replicas) for replicas in topic.partitions}
-    if wanted["replicas"] < max(copies):
+    copies = {len(brokers) for brokers in topic.partitions}
+    if replicas and replicas < max(copies):
         raise Refused(
-            f"topic {name} has {max(copies)} replicas and is to have {wanted['replicas']}: a run takes no copy away"
+            f"topic {name} has {max(copies)} replicas and is to have {replicas}: a run takes no copy away",
+            "Give it back its number.",
         )
-    if wanted["replicas"] > min(copies):
+    if replicas and replicas > min(copies):
         raise Refused(
-            f"topic {name} has {min(copies)} replicas and is to have {wanted['replicas']}: that is a reassignment's"
+            f"topic {name} has {min(copies)} replicas and is to have {replicas}: a run copies nothing to have more",
+            "Run kafka_replicas.yml, which copies them at a limited rate; then run again.",
         )
 
 
@@ -190,7 +209,7 @@ def _topic_changes(wanted: dict[str, Any], topic: Topic | None) -> Iterator[Chan
     common = {"timeout": TIMEOUT_MS, "validate_only": False}
     if topic is None:
         asked = {
-            "name": name, "partitions": wanted["partitions"], "replicas": wanted["replicas"],
+            "name": name, "partitions": wanted["partitions"], "replicas": wanted.get("replicas") or DEFAULT_REPLICAS,
             "configs": [{"name": key, "value": value} for key, value in settings.items()],
         }  # fmt: skip
         yield Change(f"topic {name}", CREATE_TOPICS, {"topics": [asked], **common})

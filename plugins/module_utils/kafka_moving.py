@@ -9,7 +9,7 @@ Kafka goes on by itself once it was told: whoever waits for it may be killed, an
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +65,13 @@ class Plan:
 
 
 def plan(
-    client: Client, topics: Collection[str] | None = None, drained: Collection[int] = (), even: bool = False
+    client: Client, topics: Collection[str] | None = None, drained: Collection[int] = (), even: bool = False,
+    replicas: Mapping[str, int] | None = None,
 ) -> Plan:
     """Where the replicas of topics (all where not given) should be; see kafka_assignment.assign for the rest.
 
-    Raises NoAnswer, and ValueError where there are too few brokers, or one is away: what it has would be copied to the
-    others, though it may come back.
+    Raises NoAnswer, and ValueError where there are too few brokers, where partitions would have fewer replicas than
+    they have, or where a broker is away: what it has would be copied to the others, though it may come back.
     """
     nodes = client.ask(DESCRIBE_CLUSTER, endpoint_type=BROKERS, fenced=True)["nodes"]
     if away := sorted(each["id"] for each in nodes if each["fenced"] and each["id"] not in drained):
@@ -80,7 +81,10 @@ def plan(
         for topic in client.ask(METADATA, topics=None)["topics"] for part in topic["partitions"]
         if topics is None or topic["name"] in topics
     }  # fmt: skip
-    return Plan(has, assign(has, {each["id"]: each["rack"] or "" for each in nodes}, drained, even=even))
+    for (topic, index), brokers in has.items():
+        if len(brokers) > (wanted := (replicas or {}).get(topic, len(brokers))):
+            raise ValueError(f"{topic}-{index} has {len(brokers)} replicas, and none is taken away to have {wanted}")
+    return Plan(has, assign(has, {each["id"]: each["rack"] or "" for each in nodes}, drained, replicas, even))
 
 
 def carry_out(client: Client, moving: Plan, rate: int, seconds: float) -> list[str]:

@@ -14,7 +14,7 @@ author: rackspread founders (@rackspread)
 description:
   - Brings topics, users and access rules to what is asked for, in one connection to a broker. Topics and users that are
     not named are left alone, and nothing is ever deleted but rules of users that are named.
-  - What would lose data is refused, before anything is changed. That is fewer partitions, and fewer replicas.
+  - What would lose data is refused (RS-085), before anything is changed. That is fewer partitions, and fewer replicas.
   - A password goes to Kafka salted. Whether it is right already is seen by coming in with it, so a second run changes
     nothing.
 options:
@@ -53,7 +53,9 @@ options:
         type: int
         default: 1
       replicas:
-        description: On how many brokers each partition is; all, and three at most, where not given.
+        description:
+          - On how many brokers each partition is. Where not given, a new topic has the cluster's default, and one that
+            is there keeps what it has. M(rackspread.ha.kafka_replicas) makes more of one that is there.
         type: int
       settings:
         description: Settings of its own. Those that are not named are left as they are.
@@ -131,17 +133,17 @@ made:
   type: list
   elements: str
   sample: ["topic seat.expired", "user shop", "shop may read topic seat.expired"]
+refused:
+  description: What would lose data or can't be done, as C(sentence) and C(hint). Then nothing was changed.
+  returned: when something is refused
+  type: dict
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import Client, NoAnswer
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import WRONG_PASSWORD, Client, NoAnswer
 from ansible_collections.rackspread.ha.plugins.module_utils.kafka_content import Refused, apply, changes, read
-
-WRONG_PASSWORD = 58
-"""SASL_AUTHENTICATION_FAILED."""
-REPLICAS = 3
 
 
 def converge(params: dict[str, Any], check: bool, made: list[str]) -> None:
@@ -159,8 +161,6 @@ def converge(params: dict[str, Any], check: bool, made: list[str]) -> None:
 
     with Client(*where, (params["admin"], params["password"]), 40) as client:
         there = read(client, [topic["name"] for topic in params["topics"]])
-        for topic in params["topics"]:
-            topic["replicas"] = topic["replicas"] or min(REPLICAS, len(there.brokers))
         for change in list(changes(there, params["topics"], params["users"], params["settings"], knows)):
             if not check:
                 apply(client, change)
@@ -201,7 +201,10 @@ def main() -> None:
     made: list[str] = []
     try:
         converge(module.params, module.check_mode, made)
-    except (NoAnswer, Refused) as error:
+    except Refused as refused:
+        told = {"sentence": str(refused), "hint": refused.hint}
+        module.fail_json(msg=f"{refused}. {refused.hint}", made=made, refused=told)
+    except NoAnswer as error:
         module.fail_json(msg=f"{error}.", made=made)
     module.exit_json(changed=bool(made), made=made)
 

@@ -49,6 +49,12 @@ options:
     type: list
     elements: int
     default: []
+  replicas:
+    description:
+      - By topic how many replicas each of its partitions is to have, where they have fewer. None is taken away.
+      - A topic that is not there is passed over.
+    type: dict
+    default: {}
   even:
     description: Whether replicas are also moved from brokers that have many to those that have few.
     type: bool
@@ -108,7 +114,8 @@ def converge(client: Client, params: dict[str, Any], check: bool) -> dict[str, A
     """Move what is to be moved. Raises NoAnswer, and ValueError where there are too few brokers."""
     if not check:
         wait(client, params["wait"])  # for what an earlier run began
-    moving = plan(client, params["topics"], params["drained"], params["even"])
+    replicas = {topic: int(count) for topic, count in params["replicas"].items()}
+    moving = plan(client, params["topics"], params["drained"], params["even"], replicas)
     elected = [] if check else carry_out(client, moving, params["rate"], params["wait"])
     lines = str(moving).splitlines()
     return {"changed": bool(lines or elected), "moved": lines, "copies": moving.copies, "elected": elected}
@@ -125,6 +132,7 @@ def main() -> None:
             "password": {"type": "str", "required": True, "no_log": True},
             "topics": {"type": "list", "elements": "str"},
             "drained": {"type": "list", "elements": "int", "default": []},
+            "replicas": {"type": "dict", "default": {}},
             "even": {"type": "bool", "default": False},
             "rate": {"type": "int", "default": 50},
             "wait": {"type": "int", "default": 3600},

@@ -259,6 +259,7 @@ REFUSALS: dict[str, Row] = {
     "RS-084": Row(
         "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
     ),
+    "RS-085": Row("A topic or user of Kafka that can't be had", "{hint}"),
     # 100-109: drills
     "RS-100": Row(
         "A site that is not meant for drills",

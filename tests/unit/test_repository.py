@@ -165,6 +165,17 @@ def test_tasks_neither_hide_errors_nor_rely_on_handlers() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("playbook", ["certificates", "roll"])
+def test_every_service_takes_new_certificates_and_is_rolled(playbook: str) -> None:
+    def imported(name: str) -> list[str]:
+        return re.findall(r"import_playbook: rackspread\.ha\.(\w+)", text_files()[f"playbooks/{name}.yml"])
+
+    order = imported("site")
+    services = order[order.index("pki") + 1 : order.index("leaders")]
+    assert len(services) > 3
+    assert [name for name in imported(playbook) if name in services] == services
+
+
 def test_every_pin_has_a_reason() -> None:
     lines = text_files()["requirements.txt"].splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

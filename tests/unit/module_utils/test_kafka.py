@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,29 @@ def test_no_password_goes_to_kafkas_tool() -> None:
     assert option == "--add-scram"
     assert word.startswith("SCRAM-SHA-512=[name=admin,iterations=4096,salt=")
     assert "a,b]c" not in word
+
+
+@pytest.mark.parametrize(("code", "taken"), [(None, True), (0, True), (kafka_client.WRONG_PASSWORD, False)])
+def test_a_broker_does_not_take_passwords_that_kafka_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None, taken: bool
+) -> None:
+    own, folders = broker(tmp_path)
+    facts = {"log_dirs": [str(folder) for folder in folders], "passwords": {"admin": "a", "broker": "b"}}
+    Path(own.instance.staged, kafka.FACTS).write_text(json.dumps(facts))
+    came, activated = [], []
+
+    def client(*where: Any) -> Any:
+        came.append(where[3])
+        if code is not None and where[3][0] == "broker":
+            raise kafka.NoAnswer("it says so", code)
+        return type("Client", (), {"close": lambda _self: None})()
+
+    monkeypatch.setattr(kafka, "Client", client)
+    monkeypatch.setattr(kafka.Driver, "activate", lambda _self: activated.append(True))
+    with contextlib.nullcontext() if taken else pytest.raises(kafka.host.Failed, match="password of broker"):
+        own.activate()
+    assert came == [("admin", "a"), ("broker", "b")]
+    assert bool(activated) is taken
 
 
 # How members come and go

@@ -54,12 +54,21 @@ def test_a_topic_is_made_grown_and_set_and_then_left_alone() -> None:
         ({"partitions": 1}, "would lose"),
         ({"replicas": 2}, "takes no copy away"),
         ({"replicas": 4}, "of 3 brokers"),
+        ({"name": "crowded", "replicas": 3}, "has 2 replicas"),
     ],
 )
 def test_what_would_lose_data_is_refused_before_anything_is_changed(wanted: dict[str, int], reason: str) -> None:
-    has = there(topics={"seat.expired": HAS})
-    with pytest.raises(content.Refused, match=reason):
+    has = there(topics={"seat.expired": HAS, "crowded": content.Topic([[1, 2], [2, 3]])})
+    with pytest.raises(content.Refused, match=reason) as refused:
         changes(has, topics=[topic("another"), topic(**wanted)])
+    assert refused.value.hint.endswith(".")
+
+
+def test_who_names_no_copies_gets_the_clusters_own_number_and_keeps_those_that_are_there() -> None:
+    [made] = changes(there(), topics=[topic(replicas=None)])
+    assert made.body["topics"][0]["replicas"] == -1
+    for copies in ([1, 2], [1, 2, 3]):
+        assert changes(there(topics={"seat.expired": content.Topic([copies] * 2)}), topics=[topic(replicas=None)]) == []
 
 
 def test_a_default_of_all_brokers_that_is_right_is_not_written_again() -> None:
@@ -97,5 +106,5 @@ def test_every_topic_is_a_star() -> None:
 
 @pytest.mark.parametrize("name", ["admin", "broker", "node"])
 def test_a_user_can_not_be_one_of_kafkas_own(name: str) -> None:
-    with pytest.raises(content.Refused, match="another"):
+    with pytest.raises(content.Refused, match="own members"):
         changes(there(), users=[{**SHOP, "name": name}])

@@ -102,6 +102,16 @@ def test_nothing_is_copied_off_a_broker_that_may_come_back() -> None:
     assert kafka_moving.plan(away, drained=[3]).copies == 1  # type: ignore[arg-type]
 
 
+def test_a_topic_gets_more_copies_over_racks_and_never_fewer() -> None:
+    cluster = Brokers([1], [2], brokers=3)
+    moving = kafka_moving.plan(cluster, replicas={"t": 3, "not there": 2})  # type: ignore[arg-type]
+    assert moving.copies == 4
+    assert {tuple(sorted(those)) for those in moving.wanted.values()} == {(1, 2, 3)}
+    assert [those[0] for those in moving.wanted.values()] == [1, 2], "who led leads on"
+    with pytest.raises(ValueError, match="has 3 replicas, and none is taken away to have 2"):
+        kafka_moving.plan(Brokers([1, 2, 3]), replicas={"t": 2})  # type: ignore[arg-type]
+
+
 def test_a_broker_that_leaves_is_emptied_and_forgotten_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
