@@ -298,10 +298,12 @@ def test_no_password_is_in_a_log_or_a_process_list(hosts: Any) -> None:
 def test_what_would_lose_data_is_refused(hosts: Any, converge: Converge) -> None:
     done = converge(check=False, kafka_topics=[{"name": "seat.expired", "partitions": 2}])
     assert done.returncode != 0
-    assert re.search(r"RS-085: .* would lose what is in them", done.stdout)
+    assert "RS-085" in done.stdout
+    assert "would lose what is in them" in done.stdout
     done = converge(check=False, kafka_topics=[{"name": "seat.expired", "partitions": 6, "replicas": 2}])
     assert done.returncode != 0
-    assert re.search(r"RS-085: .* a run takes no copy away", done.stdout)
+    assert "RS-085" in done.stdout
+    assert "a run takes no copy away" in done.stdout
     assert len(topics(hosts)["seat.expired"]) == 6
 
 
@@ -332,6 +334,7 @@ def test_replicas_are_moved_over_racks_and_leaders_spread(hosts: Any, lab: Any) 
         said = tool(hosts["r1h1"], "kafka-topics", f"{words} --describe").stdout
         assert "throttled" not in said, "the limit of the rate is gone"
         assert module(lab, "kafka_replicas", topics=["crowded"], replicas={"crowded": 3})["copies"] == 4
+
         def all_there() -> bool:
             return {tuple(sorted(part["isr"])) for part in topics(hosts, "r2h1")["crowded"].values()} == {(1, 2, 3)}
 
