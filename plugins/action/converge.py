@@ -16,7 +16,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import lock as locks
-from ansible_collections.rackspread.ha.plugins.plugin_utils import state
+from ansible_collections.rackspread.ha.plugins.plugin_utils import moving, state
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Convergence,
@@ -78,7 +78,10 @@ class ActionModule(ActionBase):
             with nullcontext() if check else alone(path.parent, self._display.display):
                 world = _Hosts(self, variables, given, path)
                 wish = self._wish(given, variables)
-                convergence = Convergence(SERVICES[given["service"]], groups, locks.read(path), world, check, wish)
+                lock = locks.read(path)
+                if self._wished("roll", variables):
+                    moving.check_ended(lock)
+                convergence = Convergence(SERVICES[given["service"]], groups, lock, world, check, wish)
                 return _result(convergence.run())
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal
@@ -87,10 +90,13 @@ class ActionModule(ActionBase):
         """What is asked for beside what is staged: by the task, or by variables of the run, which no role hands on."""
 
         def wished(name: str) -> bool:
-            told = self._templar.template(variables.get(f"rackspread_{name}"))
-            return boolean(given[name] if given[name] is not None else told or False)
+            return bool(given[name]) if given[name] is not None else self._wished(name, variables)
 
         return Wish(wished("restart"), wished("home"), wished("ask"))
+
+    def _wished(self, name: str, variables: Mapping[str, Any]) -> bool:
+        """What a variable of the run asks for."""
+        return boolean(self._templar.template(variables.get(f"rackspread_{name}")) or False)
 
 
 class _Hosts:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, patching, secrets
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, moving, patching, secrets
 from ansible_collections.rackspread.ha.plugins.plugin_utils.confirming import ask
 from ansible_collections.rackspread.ha.plugins.plugin_utils.draining import Handover
 from ansible_collections.rackspread.ha.plugins.plugin_utils.live_site import LiveSite
@@ -87,7 +87,7 @@ def _plan(world: _Hosts, given: Mapping[str, Any], round_: Round, check: bool) -
     """What is due. Raises Refusal where nothing may be done, or a host does not say what is due there."""
     if given["maintenance"]:
         raise Refusal("RS-120", f"The site is in maintenance: {given['maintenance']}")
-    patching.check_moves(world.lock)
+    moving.check_ended(world.lock)
     standing = world.stand()
     if held := draining.paused(standing):
         raise Refusal("RS-121", f"Patroni of {', '.join(held)} is paused", groups=", ".join(held))

@@ -80,7 +80,8 @@ class Observation:
     None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
     another member takes over from it, `retired` that its host has put it away already, `bearing` that a program of the
-    same member stands on it (Driver.bears), `asked` that a restart of it was asked for; `passwords` is the change and phase of the passwords that it runs with (passwords.py).
+    same member stands on it (Driver.bears), `asked` that a restart of it was asked for; `passwords` is the change and
+    phase of the passwords that it runs with (passwords.py).
     """
 
     member: int

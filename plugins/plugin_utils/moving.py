@@ -27,6 +27,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, merge
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.hosts import natural
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member, Placement
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 # What a group needs next
 
@@ -207,6 +208,14 @@ def _copied(key: str, group: LockedGroup) -> str:
     if not group.formed:
         return "nothing is there yet"
     return "its data is copied from the others"
+
+
+def check_ended(lock: Lock) -> None:
+    """Refuse (RS-131) what is not done while members move: a group on its way may have one too few, and one that came
+    may be known to its own group alone.
+    """
+    if under_way(lock):
+        raise Refusal("RS-131", f"Moves were begun and are not ended ({'; '.join(map(str, moves(lock)))}).")
 
 
 def under_way(lock: Lock) -> bool:

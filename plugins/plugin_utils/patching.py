@@ -13,8 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, moving
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
+from ansible_collections.rackspread.ha.plugins.plugin_utils import draining
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import HOLDER, Standing
 
@@ -61,13 +60,6 @@ class World(draining.World, Protocol):
 
     def reboot(self, host: str) -> str:
         """Have it reboot, in a moment. Why it failed; nothing where it did not."""
-
-
-def check_moves(lock: Lock) -> None:
-    """Refuse (RS-131) to take hosts out while members move: a group is then on its way, and may have one too few."""
-    if moving.under_way(lock):
-        moves = "; ".join(map(str, moving.moves(lock)))
-        raise Refusal("RS-131", f"Moves were begun and are not ended ({moves}).")
 
 
 def plan(

@@ -205,7 +205,7 @@ def test_a_rack_is_added_and_as_many_members_move_there_as_the_plan_says(told: T
     count = sum(int(number) for number in re.findall(r"\w+: (\d+) moves; no way needs fewer", run))
     assert count > 0
     # In the order in which site.yml comes to them.
-    inorder = sorted(planned, key=lambda key: ("etcd", "postgres", "edge").index(key.partition("_")[0]))
+    inorder = sorted(planned, key=lambda key: ("edge", "etcd", "postgres").index(key.partition("_")[0]))
     words = {"edge_balancer1": ("edge_balancer1_haproxy: start", "edge_balancer1_haproxy: retire")}
     points = (
         words.get(inorder[0], (f"{inorder[0]}: join",))[0],

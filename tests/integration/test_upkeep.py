@@ -127,7 +127,7 @@ def test_a_host_where_nothing_is_due_is_left_alone() -> None:
     run = play("patch", "--check")
     assert run.code == 0, run.output[-6000:]
     assert "hosts (reboots: needed)." in run.output or "updates of" in run.output
-    assert "localhost" not in run.changed  # by drills before, a leader may stand where the end of the run tells to move it
+    assert "localhost" not in run.changed  # on another host, a leader may stand where the end of the run would move it
     assert boots() == before
 
 

@@ -8,10 +8,11 @@ import pytest
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup, read, write
-from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import intend, moves, step, under_way
+from ansible_collections.rackspread.ha.plugins.plugin_utils.moving import check_ended, intend, moves, step, under_way
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.engine import place
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.kept import dissolves, with_leaving
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Demand, Host, Member
+from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
 CONTROLLER, BROKER = SERVICES["kafka_controller"], SERVICES["kafka_broker"]
@@ -286,3 +287,13 @@ def test_a_group_that_dissolves_goes_on_as_it_is_until_it_is_put_away() -> None:
     assert told(SERVICES["redis"], *those) == "nothing"
     assert told(SERVICES["redis"], *those, seen(3, "stopped", leaving=True)) == "start 3"
     assert step("g1", [], True, SERVICES["redis"]).action is Action.NOTHING
+
+
+def test_nothing_else_is_done_before_moves_that_were_begun_are_ended() -> None:
+    check_ended(Lock())
+    old, new = Member(1, "r1h1", "rack1", leaving=True), Member(2, "r1h2", "rack1")
+    begun = Lock(groups={"etcd_voter1": LockedGroup(1, 3, (old, new), formed="c")})
+    with pytest.raises(Refusal, match=r"RS-131: .*etcd_voter1: member 1 on r1h1 \(rack1\) -> member 2 on r1h2"):
+        check_ended(begun)
+    with pytest.raises(Refusal, match="RS-131"):
+        check_ended(Lock(groups={"etcd_voter1": LockedGroup(1, 3, (new,), formed="c", gone=(old,))}))

@@ -11,16 +11,13 @@ from typing import Any
 import pytest
 from ansible_collections.rackspread.ha.plugins.plugin_utils import draining, patching
 from ansible_collections.rackspread.ha.plugins.plugin_utils.draining import Handover, can_spare, handovers
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
 from ansible_collections.rackspread.ha.plugins.plugin_utils.patching import (
     System,
     Turn,
-    check_moves,
     describe,
     plan,
     run,
 )
-from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model import Member
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
 from small_site import standing
@@ -85,16 +82,6 @@ def test_a_host_that_was_given_up_and_is_away_keeps_no_other_from_its_updates() 
     assert hosts(turns) == ["r2h1", "r3h1"]
     assert describe(turns, 2, "always", ["r1h1"])[-1] == "  r1h1 was given up and does not answer: it is left alone."
     assert describe([], 2, "needed", ["r1h1"])[-1] == "  r1h1 was given up and does not answer: it is left alone."
-
-
-def test_nothing_is_patched_before_moves_that_were_begun_are_ended() -> None:
-    check_moves(Lock())
-    old, new = Member(1, "r1h1", "rack1", leaving=True), Member(2, "r1h2", "rack1")
-    begun = Lock(groups={"etcd_voter1": LockedGroup(1, 3, (old, new), formed="c")})
-    with pytest.raises(Refusal, match=r"RS-131: .*etcd_voter1: member 1 on r1h1 \(rack1\) -> member 2 on r1h2"):
-        check_moves(begun)
-    with pytest.raises(Refusal, match="RS-131"):
-        check_moves(Lock(groups={"etcd_voter1": LockedGroup(1, 3, (new,), formed="c", gone=(old,))}))
 
 
 # What may be spared, and what is handed over
