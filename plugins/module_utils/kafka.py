@@ -17,6 +17,7 @@ import base64
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,6 +54,8 @@ LEADER_SECONDS = 30.0
 ASK_SECONDS = 5.0
 ACT_SECONDS = 60.0
 POLL_SECONDS = 0.5
+LISTEN_SECONDS = 60.0
+"""How long a start waits for the port: one with logs to recover takes longer, and is waited for by the run."""
 FORMAT_SECONDS = 120.0
 SILENCE_SECONDS = 20.0
 MOVE_SECONDS = 3500.0
@@ -153,6 +156,21 @@ class Kafka(Driver):
                     host.own(each, facts["user"], facts["user"])
             os.chmod(aside, 0o700)
             os.rename(aside, folder)  # onto nothing, or an empty folder
+
+    def _systemctl(self, verb: str) -> None:
+        """Also see it take connections, since systemd calls it started long before it has read its settings."""
+        super()._systemctl(verb)
+        unit = self.instance.unit
+        pid, deadline = host.unit(unit).pid, time.monotonic() + LISTEN_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((self.member["address"], self.member["ports"]["main"]), 1).close()
+                return
+            except OSError:
+                time.sleep(POLL_SECONDS)
+            seen = host.unit(unit)
+            if not seen.running or seen.pid != pid:
+                raise host.Failed(f"{unit}.service ended as it began: {self.last_words()}")
 
     def put_aside(self) -> str | None:
         """Move the data of this member, which has left, out of the way; its log folders on other disks first."""

@@ -153,9 +153,9 @@ def load(hosts: Any, found: dict[str, Any]) -> Iterator[None]:
     client.check_output("rm -f /root/probe.log")
     client.check_output(f"systemd-run --quiet --collect --unit=load python3 /root/probe/kafka.py run {words}")
     try:
-        until(lambda: steady(client, 3), "clients are served", 180)
+        until(lambda: steady(client, 1), "clients are served", 180)
         yield
-        until(lambda: steady(client, 3), "clients are served again", 180)
+        until(lambda: steady(client, 1), "clients are served again", 180)
     finally:
         client.check_output("systemctl stop load")
     done = client.run(f"timeout 300 python3 /root/probe/kafka.py verify {words}")
@@ -327,12 +327,16 @@ def module(lab: Any, name: str, *options: str, host: str = "r1h1", **arguments: 
     """What one of the collection's modules answers on a host, as the administrator."""
     common = {"address": ADDRESSES[host], "port": 9092, "password": PASSWORDS["admin"]}
     words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), *options, host]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    asked = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }  # fmt: skip
     done = subprocess.run(
-        ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**environment, "ANSIBLE_STDOUT_CALLBACK": "json"},
+        ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**os.environ, **asked},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"][host])
+    assert " => " in done.stdout, done.stdout + done.stderr
+    return dict(json.loads(done.stdout.partition(" => ")[2]))  # "r1h1 | CHANGED => {…}"
 
 
 @pytest.mark.usefixtures("intact")

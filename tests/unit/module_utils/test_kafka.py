@@ -231,6 +231,37 @@ def test_a_broker_does_not_take_passwords_that_kafka_does_not_know(
     assert bool(activated) is taken
 
 
+@pytest.mark.parametrize(("pids", "listens_at", "said"), [
+    ([7, 7, 7], 2, None),  # it takes its time
+    ([7, 7, 0], 9, "ended as it began: no number"),  # it waits to be started again
+    ([7, 7, 8], 9, "ended as it began"),  # it was
+    ([7] * 99, 99, None),  # it reads its logs again: the run waits for that
+])  # fmt: skip
+def test_who_ends_at_its_settings_has_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pids: list[int], listens_at: int, said: str | None
+) -> None:
+    own, looks, tries = member(tmp_path), iter(pids), iter(range(99))
+
+    def connect(_place: Any, _seconds: float) -> Any:
+        if next(tries) < listens_at:
+            raise ConnectionRefusedError
+        return type("Socket", (), {"close": lambda _self: None})()
+
+    def unit(_name: str) -> Any:
+        pid = next(looks)
+        return type("Unit", (), {"pid": pid, "running": pid > 0})
+
+    clock = iter(range(99))
+    monkeypatch.setattr(kafka.Driver, "_systemctl", lambda _self, _verb: None)
+    monkeypatch.setattr(kafka.host, "unit", unit)
+    monkeypatch.setattr(kafka.socket, "create_connection", connect)
+    monkeypatch.setattr(kafka.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(kafka.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(own, "last_words", lambda: "no number")
+    with pytest.raises(kafka.host.Failed, match=said) if said else contextlib.nullcontext():
+        own.restart()
+
+
 # How members come and go
 
 
