@@ -207,7 +207,7 @@ def test_a_ca_is_not_changed_while_a_member_is_away() -> None:
 @pytest.mark.long
 def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
     live.await_whole()
-    services = ["etcd", "postgres", "redis", "edge"]
+    services = ["etcd", "postgres", "redis", "kafka", "edge"]
     before = {service: fingerprints(service) for service in services}
     for phase in ("trust", "present", "drop"):
         with live.Load("postgres", "edge") as load:
