@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client of Redis Cluster that counts: it sets a key a number, through a proxy or at the nodes, and reads all back.
 
-How it is called and what it writes stands in counting.py beside this file. A target is a range of slots and a way to
+How it is called and what it writes stands in counting.py beside this file. A target is a shard's slots and a way to
 them; its numbers become keys that are spread over all of these slots. The ways are proxies, of which the next is taken
 after an error, and the nodes themselves, by a client of the cluster; there a write may wait for copies (WAIT):
 
-    {"targets": {"redis_shard1 by proxy": {"write": {"slots": [0, 5461], "proxies": [["198.18.0.100", 6379]]}, …},
-                 "redis_shard1 by node, WAIT 1": {"write": {"slots": [0, 5461], "wait": 1}}, …},
+    {"targets": {"redis_shard1 by proxy": {"write": {"slots": ["0-5461"], "proxies": [["198.18.0.100", 6379]]}, …},
+                 "redis_shard1 by node, WAIT 1": {"write": {"slots": ["0-5461"], "wait": 1}}, …},
      "nodes": [["198.18.0.11", 16379], …], "user": "application", "password": …, "ca": PATH, "timeout": 0.5}
 
 A number is set once, if it is not there; a client's own attempts to repeat it are off. What is there at the end the
@@ -39,10 +39,10 @@ BLOCK = 500
 
 
 class Client:
-    """A well-kept client of one range of slots.
+    """A well-kept client of some slots.
 
     Args:
-        endpoint: `{slots: [first, last], proxies: [[host, port]]}`, or without proxies at the nodes; `wait`, how many
+        endpoint: `{slots: ["first-last"], proxies: [[host, port]]}`, or without proxies at the nodes; `wait`, how many
             copies must have a write before it is acknowledged.
         settings: the probe's; with `last`, the highest number that was tried, all can be read back.
         run: its name, part of the keys.
@@ -52,13 +52,13 @@ class Client:
     """By run and slots the newest number that was acknowledged, which readers of the same process look for."""
 
     def __init__(self, endpoint: dict[str, Any], settings: dict[str, Any], run: str) -> None:
-        self._slots = tuple(endpoint["slots"])
+        self._slots = _spread(endpoint["slots"])
         self._proxies = [tuple(each) for each in endpoint.get("proxies", [])]
         self._copies = int(endpoint.get("wait", 0))
         self._settings = settings
         self._timeout = float(settings.get("timeout", 0.5))
         self._prefix = f"rackspread_probe:{run}:{'proxy' if self._proxies else 'node'}{self._copies}"
-        self._line = f"{self._prefix}:{self._slots}"
+        self._line = f"{self._prefix}:{endpoint['slots']}"
         self._client: Any = None
 
     def prepare(self) -> None:
@@ -110,9 +110,9 @@ class Client:
             self._client = None
 
     def _key(self, number: int) -> str:
-        """A key of a number, whose slot is of this range."""
+        """A key of a number, whose slot is one of these."""
         keys = (f"{self._prefix}:{number}:{salt}" for salt in itertools.count())
-        return next(key for key in keys if self._slots[0] <= slot_of(key) <= self._slots[1])
+        return next(key for key in keys if slot_of(key) in self._slots)
 
     def _blocks(self) -> list[range]:
         """The numbers that were tried, some at a time."""
@@ -180,6 +180,12 @@ class Client:
             "ssl_ca_certs": self._settings["ca"], "ssl_check_hostname": True, "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
         }  # fmt: skip
+
+
+def _spread(ranges: list[str]) -> frozenset[int]:
+    """The slots of ranges as CLUSTER NODES has them, "0-5461" or "7"."""
+    ends = [(int(first), int(last or first)) for first, _dash, last in (each.partition("-") for each in ranges)]
+    return frozenset(slot for first, last in ends for slot in range(first, last + 1))
 
 
 def slot_of(key: str) -> int:

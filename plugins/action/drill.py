@@ -150,12 +150,14 @@ class _Hosts:
         self.live = LiveSite(current.site(), self._remote)
         self.site = Site(self.live.topology, self.live.asked)
         self._running: list[Probe] = []
+        self._standing: Standing | None = None
 
     # What is looked at
 
     def stand(self) -> Standing:
         """Look at the whole site."""
-        return self.live.stand()
+        self._standing = self.live.stand()
+        return self._standing
 
     def obstacles(self, drill: Drill, aim: Aim) -> list[str]:
         """Ask the hosts, or see whether there is a lab that can do it."""
@@ -183,7 +185,18 @@ class _Hosts:
 
     def probes(self, service: str) -> list[Probe]:
         """The clients that count in a drill of a service."""
-        return probes_of(service, self.live.topology, Access(self._login, self._authority, self._secret))
+        access = Access(self._login, self._authority, self._secret, self._slots())
+        return probes_of(service, self.live.topology, access)
+
+    def _slots(self) -> dict[str, list[str]]:
+        """By shard of Redis the slots that its master had at the last look."""
+        seen = self._standing.seen if self._standing else {}
+        return {
+            group: own.tells("slots")
+            for (service, group), those in seen.items()
+            for own in those
+            if service == "redis" and own.leads and own.tells("slots")
+        }
 
     def _login(self) -> Mapping[str, str]:
         return {**self._given["login"], "password": self._given["password"] or self._secret("postgres", "admin")}

@@ -51,7 +51,8 @@ class Live:
         leader_first: what waits must reach the leader before its followers.
         unsettled: the live cluster differs from what `settle` would set.
         paused: somebody has told the cluster's own manager to keep its hands off.
-        slots: of a whole that is divided among groups, how many parts this group has; only its leader tells.
+        slots: of a whole that is divided among groups, the ranges that this group has, "0-5461" or "7"; only its leader
+            tells.
         lag: how many bytes the own copy is behind the leader's, where the cluster tells.
         unfinished: it runs half formed, and its daemon does not go on alone: `form` or `join` is to be called again.
         detail: a sentence for people where something is wrong.
@@ -66,7 +67,7 @@ class Live:
     leader_first: bool = False
     unsettled: bool = False
     paused: bool = False
-    slots: int | None = None
+    slots: list[str] | None = None
     lag: int | None = None
     unfinished: bool = False
     detail: str = ""

@@ -24,7 +24,7 @@ from . import host
 from .driver import DATA, EMPTY, HALF_FORMED, LEFTOVERS, Driver, Found, Live
 from .instance import Instance
 from .redis_home import ASK_SECONDS, CONFIG, Client, NoAnswer, Node, fields, follows, hold, nodes
-from .redis_slots import share, spread
+from .redis_slots import count, share
 
 SLOTS = "16384"
 FIRM_SECONDS = 30.0
@@ -154,7 +154,7 @@ class Redis(Driver):
             role=role,
             healthy=healthy,
             members=sorted(members) if role != "none" else [],
-            slots=len(spread(own.slots)) if role == "leader" else None,
+            slots=list(own.slots) if role == "leader" else None,
             in_sync=self._in_sync(replication) if role == "leader" else [self.member["id"]] if in_step else [],
             unfinished=role == "none" or (not formed and not whole),
             detail=self._complaint(known, cluster, master, in_step),
@@ -299,7 +299,7 @@ class Redis(Driver):
         known = nodes(host.read(f"{self._folder}/nodes.conf") or "")
         own = next((node for node in known if "myself" in node.flags), None)
         if own and own.slots:
-            raise host.Failed(f"{self._name} leads {len(spread(own.slots))} slots: it is not stopped for good")
+            raise host.Failed(f"{self._name} leads {count(own.slots)} slots: it is not stopped for good")
         super().leave()
         if own:
             self._have_forgotten({own.id})

@@ -46,11 +46,17 @@ class Shift:
 
 def spread(ranges: Iterable[str]) -> list[int]:
     """The slots of ranges as CLUSTER NODES has them, "0-5461" or "7"."""
-    found: list[int] = []
-    for each in ranges:
-        first, _dash, last = each.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+    return [slot for each in ranges for slot in _slots(each)]
+
+
+def count(ranges: Iterable[str]) -> int:
+    """How many slots these are."""
+    return sum(len(_slots(each)) for each in ranges)
+
+
+def _slots(part: str) -> range:
+    first, _dash, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def plan(owned: Mapping[str, Sequence[int]], emptied: Iterable[str] = ()) -> list[Shift]:

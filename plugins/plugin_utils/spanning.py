@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils import redis_home
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import Verdict
-from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import MASTERS, SLOTS, spread
+from ansible_collections.rackspread.ha.plugins.module_utils.redis_slots import MASTERS, SLOTS, count
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Action, Decision, Observation, State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.survival import slot_ranges
 
@@ -94,17 +94,17 @@ def uneven(groups: Groups) -> str:
         return ""
     share = SLOTS // len(staying)
     wrong = [
-        f"{name} has {count} slots of {share if name in staying else 0}"
-        for name, count in slots.items()
-        if (not share <= count <= share + 1 if name in staying else count)
+        f"{name} has {own} slots of {share if name in staying else 0}"
+        for name, own in slots.items()
+        if own is not None and (not share <= own <= share + 1 if name in staying else own)
     ]
     return ", ".join(wrong)
 
 
-def _slots(groups: Groups) -> dict[str, Any]:
+def _slots(groups: Groups) -> dict[str, int | None]:
     """By group how many slots its leader tells; None where nobody does."""
     leaders = {name: _leader(seen) for name, seen in groups.items()}
-    told = {name: leader.tells("slots") if leader else None for name, leader in leaders.items()}
+    told = {name: _count(leader) if leader else None for name, leader in leaders.items()}
     if _rest_has_all(groups):
         told |= {name: told[name] or 0 for name, seen in groups.items() if dissolves(seen)}
     return told
@@ -113,12 +113,18 @@ def _slots(groups: Groups) -> dict[str, Any]:
 def _rest_has_all(groups: Groups) -> bool:
     """Whether the groups that do not dissolve have all slots."""
     leaders = [_leader(seen) for seen in groups.values() if not dissolves(seen)]
-    return sum(leader.tells("slots", 0) for leader in leaders if leader) == SLOTS
+    return sum(_count(leader) or 0 for leader in leaders if leader) == SLOTS
+
+
+def _count(leader: Observation) -> int | None:
+    """How many slots it tells that its group has."""
+    ranges = leader.tells("slots")
+    return None if ranges is None else count(ranges)
 
 
 def shifted(before: int, after: int) -> int:
     """How many slots move where so many shards become so many."""
-    even = [len(spread([each])) for each in slot_ranges(max(before, after))]
+    even = [count([each]) for each in slot_ranges(max(before, after))]
     return sum(even[min(before, after) :])
 
 

@@ -147,7 +147,7 @@ def test_hosts_of_voters_and_balancers_are_emptied_while_clients_write(told: Tel
     host = next(each for each in carriers("edge_balancer") if each in carriers("etcd_voter"))
     live.move_etcd_leader(host)
     live.move_vip(host)
-    points = ("etcd_voter1: retire", "edge_balancer1_haproxy: retire")
+    points = ("edge_balancer1_haproxy: retire", "etcd_voter1: retire")
     under_load(
         told, f"{host} with etcd's leader and the VIP emptied, killed twice",
         lambda: killed_twice("retire", points, tmp_path, retire_hosts=host), 3, "postgres", "etcd",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,19 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What clients come in with.
+    """What clients come in with, and what they must know of the site as it stands.
 
     Args:
         login: answers that of Postgres, `{user, database, password}`.
         authority: answers the PEM text of a service's CA.
         secret: answers a secret of a service, by both names (secrets.SECRETS).
+        slots: by shard of Redis the ranges that it has; a shard that is not named has its even share.
     """
 
     login: Callable[[], Mapping[str, str]]
     authority: Callable[[str], str]
     secret: Callable[[str, str], str]
+    slots: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def files_of(probe: Probe) -> dict[str, str]:
@@ -159,13 +161,13 @@ def _etcd(topology: Mapping[str, Any], access: Access) -> Probe:
 
 
 def _redis(topology: Mapping[str, Any], access: Access) -> Probe:
-    """Each shard's share of the slots, through the proxies, at the nodes, and at the nodes with WAIT."""
+    """Each shard's slots, through the proxies, at the nodes, and at the nodes with WAIT."""
     groups = {key: group for key, group in topology["groups"].items() if group["service"] == "redis"}
     shards = {key: group["members"] for key, group in groups.items() if group["component"] == "shard"}
     proxies = [list(endpoint) for endpoint in proxy_endpoints(topology)]
     targets: dict[str, Any] = {}
-    for key, slots in zip(shards, slot_ranges(len(shards)), strict=True):
-        own: dict[str, Any] = {"slots": [int(slot) for slot in slots.split("-")]}
+    for key, share in zip(shards, slot_ranges(len(shards)), strict=True):
+        own: dict[str, Any] = {"slots": list(access.slots.get(key) or [share])}
         if proxies:
             through = {**own, "proxies": proxies}
             targets[f"{key} by proxy"] = {"write": through, "read": through}

@@ -222,8 +222,13 @@ class Shards:
             "cluster_id": node.shard if healthy else None, "role": role, "healthy": healthy,
             "members": hanging if role != "none" else [], "in_sync": hanging,
             "unfinished": role == "none" or (not formed and not whole),
-            "slots": self.parts.get(node.shard, 0) if role == "leader" else None,
+            "slots": self._ranges(node.shard) if role == "leader" else None,
         }  # fmt: skip
+
+    def _ranges(self, shard: str) -> list[str]:
+        """So many slots as the shard has."""
+        count = self.parts.get(shard, 0)
+        return [f"0-{count - 1}"] if count else []
 
     @staticmethod
     def _begins(group: Group, member: Any, own: dict[int, Node]) -> bool:

@@ -193,12 +193,21 @@ def test_a_leader_goes_home_when_its_home_is_back_in_sync() -> None:
 # Slots that move
 
 
+def ranges(count: int | None) -> list[str] | None:
+    """So many slots."""
+    return [f"0-{count - 1}"] if count else None if count is None else []
+
+
 def sharing(*slots: int | None, leaving: tuple[int, ...] = ()) -> dict[str, list[Observation]]:
     """Shards whose leaders tell so many slots; those whose numbers are `leaving` are to be no more."""
     found = {}
     for number, count in enumerate(slots, 1):
         seen = shard((number - 1) % 3 + 1, J, J, J)
-        told = [replace(each, live={**each.live, "slots": count if each.leads else None}) for each in seen if each.live]
+        told = [
+            replace(each, live={**each.live, "slots": ranges(count) if each.leads else None})
+            for each in seen
+            if each.live
+        ]
         if number in leaving:
             told = [replace(each, leaving=True, preferred=False) for each in told]
         found[f"redis_shard{number}"] = told

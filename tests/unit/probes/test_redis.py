@@ -24,7 +24,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def client(probe: Any, first: int, last: int, **endpoint: Any) -> Any:
-    return probe.Client({"slots": [first, last], **endpoint}, {"nodes": []}, "run")
+    return probe.Client({"slots": [f"{first}-{last}"], **endpoint}, {"nodes": []}, "run")
 
 
 def test_slots_are_those_of_redis(probe: Any) -> None:
@@ -44,6 +44,11 @@ def test_the_keys_of_a_target_are_its_own_and_lie_all_over_its_slots(probe: Any)
         assert last - 200 < found[-1] <= last
         assert max(later - earlier for earlier, later in itertools.pairwise(found)) < 300
     assert targets[0]._key(7) == client(probe, 0, 5461)._key(7), "whoever reads back finds it"
+
+
+def test_a_shard_may_have_its_slots_in_pieces(probe: Any) -> None:
+    own = probe.Client({"slots": ["0-9", "16383"]}, {"nodes": []}, "run")
+    assert {probe.slot_of(own._key(number)) for number in range(1, 301)} == {*range(10), 16383}
 
 
 def test_what_is_read_is_the_newest_acknowledged_number_or_the_next_that_is_there(
@@ -70,5 +75,5 @@ def test_what_is_read_is_the_newest_acknowledged_number_or_the_next_that_is_ther
 
 def test_blocks_are_all_numbers_that_were_tried(probe: Any) -> None:
     for tried in (0, 1, 500, 501, 1234):
-        own = probe.Client({"slots": [0, 1]}, {"nodes": [], "last": tried}, "run")
+        own = probe.Client({"slots": ["0-1"]}, {"nodes": [], "last": tried}, "run")
         assert [number for block in own._blocks() for number in block] == list(range(1, tried + 1))

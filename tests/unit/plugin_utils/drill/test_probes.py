@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,9 +42,9 @@ def test_redis_is_written_to_every_shard_by_proxies_at_the_nodes_and_with_copies
     assert list(targets) == [
         f"redis_shard{number} by {way}" for number in (1, 2, 3) for way in ("proxy", "node", "node, WAIT 1")
     ]
-    assert targets["redis_shard2 by proxy"]["write"] == {"slots": [5462, 10922], "proxies": [[VIP, 6379]]}
-    assert targets["redis_shard3 by node"]["read"] == {"slots": [10923, 16383]}
-    assert targets["redis_shard1 by node, WAIT 1"] == {"write": {"slots": [0, 5461], "wait": 1}}
+    assert targets["redis_shard2 by proxy"]["write"] == {"slots": ["5462-10922"], "proxies": [[VIP, 6379]]}
+    assert targets["redis_shard3 by node"]["read"] == {"slots": ["10923-16383"]}
+    assert targets["redis_shard1 by node, WAIT 1"] == {"write": {"slots": ["0-5461"], "wait": 1}}
     assert probe.settings["nodes"][:4] == [
         ["192.0.2.1", 16379], ["192.0.2.2", 16379], ["192.0.2.3", 16379], ["192.0.2.1", 16380],
     ]  # fmt: skip
@@ -60,6 +61,13 @@ def test_kafka_is_written_to_a_partition_a_broker_and_read_by_a_group() -> None:
     assert list(probe.settings["targets"]) == ["partition 0", "partition 1", "partition 2", "group"]
     assert probe.settings["bootstrap"] == "192.0.2.1:9092,192.0.2.2:9092,192.0.2.3:9092"
     assert probe.secrets == {"password": "hidden admin of kafka"}
+
+
+def test_each_shard_of_redis_is_written_to_in_the_slots_that_it_has_now() -> None:
+    moved = {"redis_shard1": ["0-100", "5462-10922"], "redis_shard2": ["101-5461"]}
+    targets = probes_of("redis", with_redis(), replace(ACCESS, slots=moved))[0].settings["targets"]
+    found = [targets[f"redis_shard{number} by node"]["write"]["slots"] for number in (1, 2, 3)]
+    assert found == [*moved.values(), ["10923-16383"]]
 
 
 def test_without_balancers_the_proxies_are_asked_themselves_and_without_proxies_the_nodes_alone() -> None:
