@@ -54,7 +54,7 @@ LEADER_SECONDS = 30.0
 ASK_SECONDS = 5.0
 ACT_SECONDS = 60.0
 POLL_SECONDS = 0.5
-LISTEN_SECONDS = 60.0
+LISTEN_SECONDS = 30.0
 """How long a start waits for the port: one with logs to recover takes longer, and is waited for by the run."""
 FORMAT_SECONDS = 120.0
 SILENCE_SECONDS = 20.0
