@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -510,6 +510,7 @@ class Load:
     def __init__(self, *services: str) -> None:
         self.services = services or ("postgres",)
         self.result: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Load:
         """Start, and wait until it is served."""
@@ -584,11 +585,15 @@ class Load:
             lambda service: trusted(service).read_text(),
             secret,
         )
-        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}}}
+        balanced = any(group["service"] == "edge" for group in known.values())
+        topology = {"groups": known, "settings": {"edge": {"vips": [f"{VIP}/24"]}} if balanced else {}}
         probes = {service: probes_of(service, topology, access)[0] for service in self.services}
+        # What they write to is said once: the site may be another at the end.
+        self._settings = self._settings or {service: probe.settings for service, probe in probes.items()}
         return {
             "load_probes": {
-                service: {"settings": probe.settings, "files": files_of(probe)} for service, probe in probes.items()
+                service: {"settings": self._settings[service], "files": files_of(probe)}
+                for service, probe in probes.items()
             },
             "load_secrets": {service: probe.secrets for service, probe in probes.items()},
             "load_packages": sorted({name for probe in probes.values() for name in probe.packages}),

@@ -122,7 +122,8 @@ class InventoryModule(BaseInventoryPlugin):
             raise Refusal("RS-024", f"{path} is read, and another spec has placed members on its hosts already.")
         groups = {name: [host.name for host in group.get_hosts()] for name, group in self.inventory.groups.items()}
         groups["all"] = list(hosts)  # Ansible completes it only after the last source
-        layers = _Layers(self.loader, self.inventory.processed_sources if self.get_option("use_vars_plugins") else ())
+        sources = self.inventory.processed_sources if self.get_option("use_vars_plugins") else ()
+        layers = _Layers(self.loader, sources, self.inventory.groups["all"])
         facts = cache_loader.get(constants.CACHE_PLUGIN)
         variables = {
             name: self._variables([*layers.of(host), *([facts.get(name)] if facts.contains(name) else [])], name)
@@ -167,12 +168,14 @@ class _Layers:
     Groups are read once, not once a host.
     """
 
-    def __init__(self, loader: Any, sources: Iterable[str]) -> None:
-        self._loader, self._sources = loader, list(sources)
+    def __init__(self, loader: Any, sources: Iterable[str], outmost: Group) -> None:
+        self._loader, self._sources, self._outmost = loader, list(sources), outmost
         self._groups: dict[str, Mapping[str, Any]] = {}
 
     def of(self, host: Host) -> list[Mapping[str, Any]]:
-        groups = sort_groups(host.get_groups())[::-1]
+        # A group that is named at the top of a source is no child of `all` before the last source was read.
+        groups = [group for group in sort_groups(host.get_groups())[::-1] if group is not self._outmost]
+        groups.append(self._outmost)
         for group in groups:
             if group.name not in self._groups:
                 self._groups[group.name] = self._files(group)

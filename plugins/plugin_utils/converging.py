@@ -308,6 +308,8 @@ class Convergence:
                     over += self._stop_at_refusal(name, partial(self._see_off, name, decision))
                 case Action.JOIN:  # one that is repaired is known to the others, who can spare nobody meanwhile
                     over += self._stop_at_refusal(name, partial(self._open_doors, name))
+                case Action.START if not self._service.stateful:
+                    over += self._stop_at_refusal(name, partial(self._announce_newcomers, name))
         coming = {
             name: decision
             for name, decision in steps.items()
@@ -424,6 +426,15 @@ class Convergence:
         needs = {seen.need for seen in self.report.observations[name] if seen.wants_roll}
         if needs and not ("restart" in needs and self._world.absent_hosts()):
             self._roll_group(name)
+
+    def _announce_newcomers(self, name: str) -> None:
+        """Have balancers hear of one that is about to start, else it takes the addresses that they hold as well.
+
+        A reload stops nobody, so it waits for no gate: one that serves alone must hear of the other, too.
+        """
+        for seen in roll_order(self.report.observations[name]):
+            if seen.need == "reload" and seen.state is State.JOINED:
+                self._activate(name, seen, gate=False)
 
     def _see_off(self, name: str, decision: Decision) -> None:
         """Have members leave: hand over, be forgotten by the cluster, stop for good. Raises Refusal."""
@@ -634,10 +645,11 @@ class Convergence:
             else:
                 self._activate(name, seen, again)
 
-    def _activate(self, name: str, own: Observation, again: str) -> None:
+    def _activate(self, name: str, own: Observation, again: str = "", gate: bool = True) -> None:
         """Roll one member: gate, hand over, activate, gate."""
-        self._spare(name, own.member)
-        own = self._own(name, own.member)
+        if gate:
+            self._spare(name, own.member)
+            own = self._own(name, own.member)
         if self._hands_over(own, own.need):
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))

@@ -110,6 +110,16 @@ def test_variables_are_read_from_folders_too_and_templates_are_filled_in(site: P
     assert [member["address"] for member in members] == ["192.0.2.1", "192.0.2.2", "198.51.100.3"]
 
 
+def test_variables_of_all_hosts_are_those_of_a_rack_in_another_file_too(site: Path, tmp_path: Path) -> None:
+    first, rack3 = HOSTS.split("    rack3: ")
+    (site / "hosts.yml").write_text(f"{first}  vars: {{rackspread_data_root: /srv/all}}\n")
+    (site / "more.yml").write_text(f"rack3: {rack3}")
+    placed = slices(site, tmp_path)
+    assert {host: own["instances"][0]["data"] for host, own in placed.items()} == dict.fromkeys(
+        "abc", "/srv/all/etcd_voter1"
+    )
+
+
 def test_variables_in_folders_can_be_left_out(site: Path, tmp_path: Path) -> None:
     (site / "group_vars").mkdir()
     (site / "group_vars/all.yml").write_text("rackspread_data_root: /srv/all\n")

@@ -737,6 +737,24 @@ def test_balancers_change_places() -> None:
     assert {member.id for member in cluster.lock.groups[NAME].members} == {2, 3}
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_balancers_hear_of_another_before_it_starts_even_one_that_serves_alone(size: int) -> None:
+    cluster = Cluster(service=HAPROXY, size=size)
+    cluster.converge()
+    for machine in cluster.machines.values():
+        machine.staged = SOFT
+    cluster.machines[3] = Machine()
+    start, running = cluster._start, []
+
+    def noting(deed: Deed, machine: Machine, lock: Lock) -> None:
+        running.extend(cluster.machines[number].running for number in range(1, size + 1))
+        start(deed, machine, lock)
+
+    cluster._start = noting  # type: ignore[method-assign]
+    assert not cluster.converge().refusals
+    assert running == [SOFT] * size
+
+
 def test_who_is_there_takes_what_is_staged_before_another_joins() -> None:
     cluster = moving(POSTGRES)
     for number in (1, 2, 3):
