@@ -476,7 +476,6 @@ class Broker(Kafka):
                 self._format(self.group["formed"])
         super().activate()
 
-
     def _check_passwords(self) -> None:
         where = self.member["address"], self.member["ports"]["main"], self.instance.pki
         for login in self._staged["passwords"].items():
