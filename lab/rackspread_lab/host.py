@@ -163,7 +163,10 @@ def console_command(lab: Lab, host: Host, *command: object) -> list[str]:
         raise is_off(lab, host)
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     environment = [f"PATH={CONSOLE_PATH}", "LC_ALL=C.UTF-8", "HOME=/root", f"TERM={os.environ.get('TERM', 'dumb')}"]
-    return ["nsenter", f"--target={pid}", *namespaces, "env", "-i", *environment, *map(str, command)]
+    # A shell in between, outside of the host's processes, waits for the command. nsenter itself stops together with its
+    # command, as a shutdown has all stop before it kills: it would never see that end, and the host would wait for it.
+    waiting = ["--no-fork", "sh", "-c", '"$@"; exit "$?"', "sh"]
+    return ["nsenter", f"--target={pid}", *namespaces, *waiting, "env", "-i", *environment, *map(str, command)]
 
 
 def boot_state(lab: Lab, host: Host) -> str:

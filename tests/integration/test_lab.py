@@ -243,6 +243,20 @@ def test_a_cut_host_is_alone_even_after_a_reboot(healed: Running) -> None:
     assert healed.reach("r1h2", "198.18.30.11")
 
 
+def test_a_command_at_the_console_that_is_stopped_and_killed_holds_nothing_up(racks: Running) -> None:
+    # As a shutdown does to whoever is there: one that never saw its command end kept the host from going down.
+    command = [LAB, "-l", "t-racks", "console", "r1h1", "sh", "-c", "echo $$ >/run/stopped; kill -STOP $$"]
+    state = "cut -d ' ' -f 3 /proc/$(cat /run/stopped)/stat"
+    with subprocess.Popen(command) as console:
+        try:
+            until(lambda: racks.root("r1h1", state, check=False) == "T", "the command is stopped")
+            racks.root("r1h1", "kill -KILL $(cat /run/stopped)")
+            assert console.wait(timeout=30) == 128 + signal.SIGKILL
+        finally:
+            console.send_signal(signal.SIGCONT)
+            console.kill()
+
+
 def test_a_cut_for_a_while_heals_by_itself(healed: Running) -> None:
     healed("cut", "rack1", "--for", "2")
     assert healed.status("r1h1")[4:6] == ["rack", "cut"]
