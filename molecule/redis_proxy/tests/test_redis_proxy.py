@@ -97,7 +97,7 @@ def test_commands_with_several_keys_are_split(hosts: Any) -> None:
     until(lambda: ask(hosts, "r1h1", "mget a b c") == [["1", "2", "3"]], "all three are read")
 
 
-SLOTS = {"redis_shard1": [0, 5461], "redis_shard2": [5462, 10922], "redis_shard3": [10923, 16383]}
+SLOTS = {"redis_shard1": ["0-5461"], "redis_shard2": ["5462-10922"], "redis_shard3": ["10923-16383"]}
 KEYS = """
 import json, sys
 sys.path.insert(0, "/root/probe")
