@@ -309,7 +309,7 @@ class Convergence:
                 case Action.JOIN:  # one that is repaired is known to the others, who can spare nobody meanwhile
                     over += self._stop_at_refusal(name, partial(self._open_doors, name))
                 case Action.START if not self._service.stateful:
-                    over += self._stop_at_refusal(name, partial(self._announce_newcomers, name))
+                    over += self._stop_at_refusal(name, partial(self._introduce, name))
         coming = {
             name: decision
             for name, decision in steps.items()
@@ -427,7 +427,7 @@ class Convergence:
         if needs and not ("restart" in needs and self._world.absent_hosts()):
             self._roll_group(name)
 
-    def _announce_newcomers(self, name: str) -> None:
+    def _introduce(self, name: str) -> None:
         """Have balancers hear of one that is about to start, else it takes the addresses that they hold as well.
 
         A reload stops nobody, so it waits for no gate: one that serves alone must hear of the other, too.

@@ -147,19 +147,34 @@ def test_the_memory_of_cached_facts_is_the_capacity_where_none_is_given(site: Pa
     assert "RS-013" not in ansible("ansible-inventory", "-i", site, "--list", **cached).stderr
 
 
-def test_the_lock_is_read_and_compared_with(site: Path, tmp_path: Path) -> None:
+def write_lock(site: Path, leaving: str = "") -> None:
+    """The lock of a formed group of voters on a, b and c, one of which may be on its way out."""
     (site / ".rackspread").mkdir()
     members = "".join(
-        f"    - {{id: {at}, host: {host}, rack: rack{at}, leader: false, address: 192.0.2.{at}, ports: {{main: 1}}}}\n"
+        f"    - {{id: {at}, host: {host}, rack: rack{at}, leader: false, address: 192.0.2.{at}, ports: {{main: 1}}"
+        f"{', leaving: true' if host == leaving else ''}}}\n"
         for at, host in enumerate("abc", 1)
     )
     (site / ".rackspread/lock.yml").write_text(
         "version: 1\nsite_id: the-site\ngeneration: 7\ncomponents: {etcd_voter: 2}\ngroups:\n  etcd_voter1:\n"
         f"    index: 1\n    next_id: 4\n    intent: null\n    formed: the-cluster\n    members:\n{members}"
     )
+
+
+def test_the_lock_is_read_and_compared_with(site: Path, tmp_path: Path) -> None:
+    write_lock(site)
     done = ansible("ansible-playbook", "-i", site, ROOT / "playbooks/plan.yml")
     assert "Against the lock (generation 7):\n  etcd_voter1 takes the ports of a as " in done.stdout
     assert slices(site, tmp_path)["a"]["site"] == {"id": "the-site", "name": "site"}
+
+
+def test_a_roll_is_refused_while_members_move_before_any_host_is_asked(site: Path, tmp_path: Path) -> None:
+    write_lock(site, leaving="c")
+    converge = {"service": "etcd", "groups": [{"name": "etcd_voter1", "index": 1, "members": []}], "data_root": "/srv"}
+    task = {"rackspread.ha.converge": converge, "vars": {"rackspread_roll": True}}
+    done = play(site, tmp_path, task)
+    assert done.returncode == 2
+    assert "RS-131: Moves were begun and are not ended (etcd_voter1: member 3 on c (rack3) " in done.stdout
 
 
 def test_a_refusal_ends_the_run_with_its_sentence(site: Path) -> None:
