@@ -79,7 +79,7 @@ class ActionModule(ActionBase):
         for service in given["change"]:
             path, missing = seen.path(service), seen.missing(service)
             entered[service] = phase = rotation.next_phase(path, missing)
-            again = " (which an earlier run did not end)" if phase == present[service] else ""
+            again = ", once more" if phase == present[service] else ""
             lines.append(f"CA of {service}, phase {phase}{again}: {rotation.WORDS[phase]}.")
         if (due or entered) and not (check or given["confirmed"]):
             ask(self._display, lines)

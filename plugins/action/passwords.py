@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
         standing = run.stand()
         for service in arguments["change"]:
             entered[service] = phase = passwords.next_phase(run.inventory, service, run.missing(standing, service))
-            again = " (which an earlier run did not end)" if phase == present[service] else ""
+            again = ", once more" if phase == present[service] else ""
             lines.append(f"Passwords of {service}, phase {phase}{again}: {passwords.WORDS[phase]}.")
             lines += [f"  {passwords.ONE[service]}"] if service in passwords.ONE else []
         if check or arguments["confirmed"]:

@@ -11,6 +11,7 @@ themselves that are asked before the next phase begins, and not what a run think
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 
 from . import files, phases, secrets
@@ -53,7 +54,8 @@ def next_phase(inventory: Inventory, service: str, missing: Sequence[str]) -> st
     """The phase that a run is for. Raises Refusal RS-125; see phases.of_run."""
     if service in FIXED:
         raise Refusal("RS-125", FIXED[service])
-    return phases.of_run(change_of(inventory, service).phase, missing, f"The passwords of {service} are")
+    now = change_of(inventory, service)
+    return phases.of_run(now.phase, now.ended, missing, f"The passwords of {service} are")
 
 
 def enter(inventory: Inventory, service: str, phase: str, given: Given | None = None) -> None:
@@ -84,11 +86,12 @@ def require(inventory: Inventory, service: str, missing: Sequence[str]) -> None:
 
 def end(inventory: Inventory, service: str) -> list[str]:
     """End a run of the present phase, which all have taken: after the last one the change is settled. What is told."""
-    phase, what = change_of(inventory, service).phase, f"Passwords of {service}"
-    told = [f"{what}: changed."]
+    now, what = change_of(inventory, service), f"Passwords of {service}"
+    phase, told = now.phase, [f"{what}: changed."]
     if phase in ("drop", "settle"):
         settle(inventory, service)
     else:
+        _write(inventory, service, replace(now, ended=True))
         told = [f"{what}: phase {phase} is rolled out. The next run is for {phases.after(phase)}."]
         told += [ONE[service]] if phase == "trust" and service in ONE else []
     return told + ([CLIENTS[phase].format(path=next_path(inventory, service))] if phase in CLIENTS else [])
@@ -126,4 +129,5 @@ def lacking(standing: Standing, service: str, change: Change) -> list[str]:
 
 
 def _write(inventory: Inventory, service: str, change: Change) -> None:
-    files.write_whole(change_path(inventory, service), f"{change.number} {change.phase}".strip() + "\n", 0o644)
+    words = [str(change.number), change.phase, phases.ENDED if change.ended else ""]
+    files.write_whole(change_path(inventory, service), " ".join(filter(None, words)) + "\n", 0o644)

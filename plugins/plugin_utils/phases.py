@@ -6,6 +6,9 @@
 `trust`: the new one is accepted beside the old one, which is presented. `present`: the new one is presented, both are
 accepted. `drop`: only the new one is accepted. Each is brought to all members before the next one begins. `settle`
 changes no host: it is the time in which the new one's files take the place of the old one's.
+
+A file on the controller names the phase, and says when a run has ended it: what a run tells at its end, about clients
+outside of the site, was read by nobody where it was killed before.
 """
 
 from __future__ import annotations
@@ -15,6 +18,16 @@ from collections.abc import Mapping, Sequence
 from .refusals import Refusal
 
 PHASES = ("trust", "present", "drop", "settle")
+ENDED = "ended"
+"""Behind the phase's name in its file, once a run has ended it."""
+
+
+def parse(words: Sequence[str]) -> tuple[str, bool]:
+    """The phase that a file names, and whether a run has ended it. Raises ValueError."""
+    phase, *rest = words
+    if phase not in PHASES or rest not in ([], [ENDED]):
+        raise ValueError(f"{' '.join(words)!r} is no phase")
+    return phase, bool(rest)
 
 
 def after(phase: str) -> str:
@@ -22,11 +35,12 @@ def after(phase: str) -> str:
     return PHASES[PHASES.index(phase) + 1] if phase else PHASES[0]
 
 
-def of_run(phase: str, missing: Sequence[str], what: str) -> str:
-    """The phase that a run is for: the present one where that is not rolled out yet, else the one after it.
+def of_run(phase: str, ended: bool, missing: Sequence[str], what: str) -> str:
+    """The phase that a run is for: the one after the present one where a run has ended that, and all have taken it.
 
     Args:
         phase: the present one, "" for none.
+        ended: whether a run has ended it.
         missing: what is not as the present phase wants it, a clause each.
         what: is changed, with its verb: "The CA in … is".
 
@@ -34,7 +48,7 @@ def of_run(phase: str, missing: Sequence[str], what: str) -> str:
     """
     if missing and not phase:
         raise Refusal("RS-125", f"{what} not changed now: {'; '.join(missing)}")
-    return phase if missing or phase == "settle" else after(phase)
+    return phase if phase and (missing or not ended) else after(phase)
 
 
 def check_together(present: Mapping[str, str]) -> None:

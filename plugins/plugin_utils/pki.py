@@ -19,8 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import files, state
-from .phases import PHASES
+from . import files, phases, state
 from .refusals import Refusal
 
 with suppress(ImportError):  # ansible-core depends on it; ansible-test imports each file without
@@ -215,13 +214,22 @@ def load(inventory: str | os.PathLike[str], service: str) -> Authority | None:
 
 def phase_of(path: Path) -> str:
     """The phase that the replacement of an authority is in, "" where it is not replaced. Raises Refusal RS-042."""
+    return _phase(path)[0]
+
+
+def phase_ended(path: Path) -> bool:
+    """Whether a run has ended the phase that an authority's replacement is in. Raises Refusal RS-042."""
+    return _phase(path)[1]
+
+
+def _phase(path: Path) -> tuple[str, bool]:
     try:
-        phase = (path / PHASE).read_text(encoding="utf-8").strip()
+        return phases.parse((path / PHASE).read_text(encoding="utf-8").split())
     except FileNotFoundError:
-        return ""
-    if phase not in PHASES:
-        raise Refusal("RS-042", f"{path / PHASE} holds {phase!r}, which is none of {', '.join(PHASES)}.", path=path)
-    return phase
+        return "", False
+    except ValueError:
+        names = ", ".join(phases.PHASES)
+        raise Refusal("RS-042", f"{path / PHASE} names no phase, which are {names}.", path=path) from None
 
 
 def load_pair(path: Path, service: str) -> Authority | None:

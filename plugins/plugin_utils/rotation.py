@@ -37,7 +37,7 @@ CLIENTS = {
 
 
 def next_phase(path: Path, missing: Sequence[str]) -> str:
-    """The phase that a run is for: the one that it is in where that is not rolled out yet, else the one after it.
+    """The phase that a run is for; see phases.of_run.
 
     Args:
         path: the authority's folder.
@@ -45,7 +45,7 @@ def next_phase(path: Path, missing: Sequence[str]) -> str:
 
     Raises Refusal RS-125 where nothing was begun, and the hosts are not as they should be to begin with.
     """
-    return phases.of_run(pki.phase_of(path), missing, f"The CA in {path} is")
+    return phases.of_run(pki.phase_of(path), pki.phase_ended(path), missing, f"The CA in {path} is")
 
 
 def enter(path: Path, service: str, phase: str) -> None:
@@ -78,6 +78,7 @@ def end(path: Path, service: str) -> list[str]:
     if phase in ("drop", "settle"):
         settle(path, service)
     else:
+        files.write_whole(path / pki.PHASE, f"{phase} {phases.ENDED}\n", 0o644)
         told = [f"{what}: phase {phase} is rolled out. The next run is for {phases.after(phase)}."]
     return told + remarks(path, phase)
 

@@ -68,10 +68,12 @@ class Change:
     Args:
         number: how many there were, with this one.
         phase: of phases.PHASES; "" where it has ended.
+        ended: whether a run has ended the phase.
     """
 
     number: int = 0
     phase: str = ""
+    ended: bool = False
 
     @property
     def mark(self) -> str:
@@ -102,12 +104,12 @@ def change_of(inventory: str | os.PathLike[str], service: str) -> Change:
     """The change of a service's passwords. Raises Refusal RS-042 where its file can't be understood."""
     path = change_path(inventory, service)
     try:
-        words = path.read_text(encoding="utf-8").split()
+        number, *words = path.read_text(encoding="utf-8").split()
+        return Change(int(number), *(phases.parse(words) if words else ()))
     except FileNotFoundError:
         return Change()
-    if not (words and words[0].isdigit() and words[1:] in ([], *([phase] for phase in phases.PHASES))):
-        raise Refusal("RS-042", f"{path} holds no number and phase of a change.", path=path)
-    return Change(int(words[0]), *words[1:])
+    except ValueError:
+        raise Refusal("RS-042", f"{path} holds no number and phase of a change.", path=path) from None
 
 
 def read(path: Path) -> dict[str, str]:
