@@ -242,8 +242,8 @@ def secret(service: str, name: str) -> str:
 
     folder = STATE / "secrets"
     change = folder / f"{service}.change"
-    presents_new = change.exists() and change.read_text().split()[1:] in (["present"], ["drop"], ["settle"])
-    path = folder / f"{service}{'.next' if presents_new else ''}.yml"
+    _number, phase, *_ended = [*(change.read_text() if change.exists() else "").split(), "", ""]
+    path = folder / f"{service}{'.next' if phase in ('present', 'drop', 'settle') else ''}.yml"
     return str(yaml.safe_load(path.read_text())[name])
 
 
