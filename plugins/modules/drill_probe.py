@@ -28,7 +28,9 @@ options:
     required: true
     suboptions:
       settings:
-        description: What the probe's program is told, without secrets.
+        description:
+          - What the probe's program is told, without secrets.
+          - Given again to V(verify), they take the place of the first, whose password may have changed.
         type: dict
       files:
         description: Texts of files that it needs, by name, its program among them.
@@ -97,8 +99,7 @@ class Probe:
         """Put everything in place and run it."""
         os.makedirs(self.folder, mode=0o700)
         os.chmod(probing.FOLDER, 0o700)
-        for name, text in {**files, probing.SETTINGS: json.dumps(settings)}.items():
-            host.write_atomic(f"{self.folder}/{name}", text, mode=0o600)
+        self._write(settings, files)
         properties = [f"--property={each}" for each in (*HARDENED, f"ReadWritePaths={self.folder}")]
         host.run([
             "systemd-run", "--quiet", f"--unit={self.unit}", f"--property=RuntimeMaxSec={seconds:.0f}", *properties,
@@ -114,8 +115,10 @@ class Probe:
         answer: dict = json.loads(host.run(self._command("state")).stdout)
         return answer
 
-    def verify(self) -> dict:
-        """Have it read back what was acknowledged, once it has ended."""
+    def verify(self, settings: dict, files: dict) -> dict:
+        """Have it read back what was acknowledged, once it has ended; with other settings where there are any."""
+        if settings:
+            self._write(settings, files)
         done = host.run(self._command("verify"), timeout=VERIFY_SECONDS, check=False)
         if not done.stdout.startswith("{"):
             said = done.stderr.strip().splitlines()
@@ -133,6 +136,10 @@ class Probe:
         """End it."""
         host.run(["systemctl", "stop", f"{self.unit}.service"], check=False)
         host.run(["systemctl", "reset-failed", f"{self.unit}.service"], check=False)
+
+    def _write(self, settings: dict, files: dict) -> None:
+        for name, text in {**files, probing.SETTINGS: json.dumps(settings)}.items():
+            host.write_atomic(f"{self.folder}/{name}", text, mode=0o600)
 
     def _command(self, verb: str) -> list[str]:
         program = f"{self.folder}/{self.service}.py"
@@ -165,6 +172,10 @@ def main() -> None:
     given = module.params
     operation = given["operation"]
     probes = {service: Probe(service) for service in given["probes"]}
+    asked = {
+        service: (merged(each.get("settings") or {}, given["secrets"].get(service, {})), each.get("files") or {})
+        for service, each in given["probes"].items()
+    }
     try:
         if operation == "state":
             answers = {service: probe.state() for service, probe in probes.items()}
@@ -172,14 +183,13 @@ def main() -> None:
         if operation == "verify":
             for probe in probes.values():
                 probe.stop()
-            module.exit_json(changed=True, answers={service: probe.verify() for service, probe in probes.items()})
+            answers = {service: probe.verify(*asked[service]) for service, probe in probes.items()}
+            module.exit_json(changed=True, answers=answers)
         for service in {*probes, *left()}:
             Probe(service).drop()
         if operation == "start":
             for service, probe in probes.items():
-                asked = given["probes"][service]
-                settings = merged(asked["settings"], given["secrets"].get(service, {}))
-                probe.start(settings, asked["files"], given["seconds"])
+                probe.start(*asked[service], given["seconds"])
         module.exit_json(changed=True)
     except (host.Failed, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
