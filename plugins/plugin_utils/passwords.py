@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replacing the passwords of a service in phases (phases.py). The files of a change are described in secrets.py.
 
-Which phase a member has taken is written among the files that its process runs with
-(instance.PASSWORD_PHASE), so that it is the members
-themselves that are asked before the next phase begins, and not what a run thinks that it has done.
+Which phase a member has taken is written among the files that its process runs with (instance.PASSWORD_PHASE). A phase
+begins where a run has ended the one before, and the members themselves, asked once more, have taken it.
 """
 
 from __future__ import annotations
@@ -129,5 +128,5 @@ def lacking(standing: Standing, service: str, change: Change) -> list[str]:
 
 
 def _write(inventory: Inventory, service: str, change: Change) -> None:
-    words = [str(change.number), change.phase, phases.ENDED if change.ended else ""]
-    files.write_whole(change_path(inventory, service), " ".join(filter(None, words)) + "\n", 0o644)
+    text = f"{change.number} {phases.text(change.phase, change.ended)}".strip()
+    files.write_whole(change_path(inventory, service), f"{text}\n", 0o644)

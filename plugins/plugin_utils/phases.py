@@ -19,15 +19,20 @@ from .refusals import Refusal
 
 PHASES = ("trust", "present", "drop", "settle")
 ENDED = "ended"
-"""Behind the phase's name in its file, once a run has ended it."""
+"""Behind the phase's name in its file, once a run has ended it. `drop` ends in `settle`, and that in no phase."""
+
+
+def text(phase: str, ended: bool = False) -> str:
+    """How a file names a phase."""
+    return f"{phase} {ENDED}" if ended else phase
 
 
 def parse(words: Sequence[str]) -> tuple[str, bool]:
-    """The phase that a file names, and whether a run has ended it. Raises ValueError."""
-    phase, *rest = words
-    if phase not in PHASES or rest not in ([], [ENDED]):
-        raise ValueError(f"{' '.join(words)!r} is no phase")
-    return phase, bool(rest)
+    """The phase that the words of a file name, and whether a run has ended it. Raises ValueError with a clause."""
+    said = " ".join(words)
+    if said not in (*PHASES, *(text(phase, ended=True) for phase in PHASES[:2])):
+        raise ValueError(f"{said!r}, which is none of {', '.join(PHASES)}")
+    return words[0], len(words) > 1
 
 
 def after(phase: str) -> str:

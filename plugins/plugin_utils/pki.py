@@ -227,9 +227,8 @@ def _phase(path: Path) -> tuple[str, bool]:
         return phases.parse((path / PHASE).read_text(encoding="utf-8").split())
     except FileNotFoundError:
         return "", False
-    except ValueError:
-        names = ", ".join(phases.PHASES)
-        raise Refusal("RS-042", f"{path / PHASE} names no phase, which are {names}.", path=path) from None
+    except ValueError as error:
+        raise Refusal("RS-042", f"{path / PHASE} holds {error}.", path=path) from None
 
 
 def load_pair(path: Path, service: str) -> Authority | None:

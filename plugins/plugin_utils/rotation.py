@@ -78,7 +78,7 @@ def end(path: Path, service: str) -> list[str]:
     if phase in ("drop", "settle"):
         settle(path, service)
     else:
-        files.write_whole(path / pki.PHASE, f"{phase} {phases.ENDED}\n", 0o644)
+        files.write_whole(path / pki.PHASE, f"{phases.text(phase, ended=True)}\n", 0o644)
         told = [f"{what}: phase {phase} is rolled out. The next run is for {phases.after(phase)}."]
     return told + remarks(path, phase)
 

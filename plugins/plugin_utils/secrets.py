@@ -17,6 +17,7 @@ import os
 import secrets
 import string
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,13 @@ def change_of(inventory: str | os.PathLike[str], service: str) -> Change:
     """The change of a service's passwords. Raises Refusal RS-042 where its file can't be understood."""
     path = change_path(inventory, service)
     try:
-        number, *words = path.read_text(encoding="utf-8").split()
-        return Change(int(number), *(phases.parse(words) if words else ()))
+        words = path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return Change()
-    except ValueError:
-        raise Refusal("RS-042", f"{path} holds no number and phase of a change.", path=path) from None
+    with suppress(ValueError):
+        if words and words[0].isdigit():
+            return Change(int(words[0]), *(phases.parse(words[1:]) if words[1:] else ()))
+    raise Refusal("RS-042", f"{path} holds no number and phase of a change.", path=path)
 
 
 def read(path: Path) -> dict[str, str]:

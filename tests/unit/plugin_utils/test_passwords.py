@@ -217,7 +217,9 @@ def test_what_is_staged_says_which_phase_its_passwords_are_of(site: Path) -> Non
     assert apply.ActionModule._mark("redis", {}) == "", "a role by itself"
 
 
-@pytest.mark.parametrize("content", ["later\n", "1 later\n", "one trust\n", "1 trust begun\n", ""])
+@pytest.mark.parametrize(
+    "content", ["later\n", "1 later\n", "one trust\n", "1 trust begun\n", "-1 trust\n", "1 settle ended\n", ""]
+)
 def test_a_file_of_a_change_that_can_not_be_understood_is_refused(site: Path, content: str) -> None:
     secrets.path_for(site, "redis").with_name("redis.change").write_text(content)
     with pytest.raises(Refusal, match="RS-042"):
