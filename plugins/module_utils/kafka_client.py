@@ -44,6 +44,8 @@ ERRORS = {
 """What the commonest error codes say (org.apache.kafka.common.protocol.Errors), for answers without a message."""
 WRONG_PASSWORD = 58
 """SASL_AUTHENTICATION_FAILED: name or password are not right."""
+TOPIC_EXISTS = 36
+"""Of CREATE_TOPICS."""
 NOT_NEEDED = 84
 """Of ELECT_LEADERS: the preferred leader leads already."""
 NOT_REGISTERED = 102

@@ -12,6 +12,9 @@ from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import 
     CREATE_PARTITIONS,
     CREATE_TOPICS,
     DELETE_ACLS,
+    TOPIC_EXISTS,
+    Client,
+    NoAnswer,
     encode,
     shape,
 )
@@ -108,3 +111,24 @@ def test_every_topic_is_a_star() -> None:
 def test_a_user_can_not_be_one_of_kafkas_own(name: str) -> None:
     with pytest.raises(content.Refused, match="own members"):
         changes(there(), users=[{**SHOP, "name": name}])
+
+
+class Answers(Client):
+    """A client of a broker that answers every request with the same result."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+        self._where = "r1h1"
+
+    def ask(self, api: Any, **body: Any) -> Any:
+        return {"results": [{"error": self._error, "message": None}]}
+
+
+def test_a_topic_that_the_controller_made_before_the_broker_asked_once_more_is_made() -> None:
+    (made,) = changes(there(), topics=[topic()])
+    content.apply(Answers(TOPIC_EXISTS), made)
+    with pytest.raises(NoAnswer):
+        content.apply(Answers(29), made)
+    (grown,) = changes(there(topics={"seat.expired": HAS}), topics=[topic(partitions=4, settings={"retention.ms": 5})])
+    with pytest.raises(NoAnswer):
+        content.apply(Answers(TOPIC_EXISTS), grown)
