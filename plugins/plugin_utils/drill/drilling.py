@@ -19,6 +19,9 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Stan
 PAUSE = 1.0
 """Seconds between two looks at what is waited for."""
 
+REST = 3.0
+"""How many times as long as a look at the whole site took nobody looks again: it keeps every host busy."""
+
 STEADY = 3.0
 """Seconds for which clients must have been served without a halt to be counted as served."""
 
@@ -213,14 +216,14 @@ def _await_whole(world: World, drill: Drill, earliest: float) -> float | None:
     """
     deadline = world.wall() + drill.patience
     since = None
-    while world.wall() < deadline:
+    while (began := world.wall()) < deadline:
         if world.stand().ailments():
             since = None
         else:
             since = since or world.wall()
             if world.wall() > earliest and not _unserved(world):
                 return since
-        world.pause(PAUSE)
+        world.pause(max(PAUSE, REST * (world.wall() - began)))
     return None
 
 
