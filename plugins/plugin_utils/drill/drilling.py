@@ -19,7 +19,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Stan
 PAUSE = 1.0
 """Seconds between two looks at what is waited for."""
 
-REST = 3.0
+REST = 1.0
 """How many times as long as a look at the whole site took nobody looks again: it keeps every host busy."""
 
 STEADY = 3.0
