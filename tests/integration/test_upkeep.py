@@ -49,7 +49,7 @@ def test_the_site_is_shown_on_one_screen() -> None:
     live.await_whole()
     run = play("status")
     assert run.code == 0, run.output[-6000:]
-    row = re.compile(r"(etcd|postgres|redis|edge)_\w+\d ")
+    row = re.compile(r"(etcd|postgres|redis|kafka|edge)_\w+\d ")
     shown = {line.split()[0]: line for line in run.output.splitlines() if row.match(line)}
     assert set(shown) == set(live.groups())
     for shard, host in live.primaries().items():
