@@ -23,6 +23,8 @@ from typing import Any
 import counting
 
 REPLICAS = 3
+MARK = 0
+"""A record that is no number, since they begin with 1."""
 PATIENCE = 20.0
 """Seconds that making the topic, or reading it back, waits for an answer."""
 
@@ -75,25 +77,7 @@ class Client:
 
     def write(self, number: int) -> int:
         """Append a number to the partition."""
-        from confluent_kafka import KafkaException, Producer
-
-        if self._producer is None:
-            limits = {
-                "enable.idempotence": True, "acks": "all", "linger.ms": 0,
-                "message.timeout.ms": int(self._timeout * 1000), "request.timeout.ms": int(self._answer * 1000),
-            }  # fmt: skip
-            self._producer = Producer({**self._common, **limits})
-        ended: list[Any] = []
-        self._producer.produce(
-            self._topic, str(number), partition=self._partition, on_delivery=lambda error, _record: ended.append(error)
-        )
-        deadline = time.monotonic() + self._timeout + self._answer
-        while not ended and time.monotonic() < deadline:
-            self._producer.poll(0.1)
-        if not ended:
-            raise TimeoutError("nothing was heard of it")
-        if ended[0] is not None:
-            raise KafkaException(ended[0])
+        self._append(number)
         return number
 
     def read(self, number: int) -> int:
@@ -112,13 +96,18 @@ class Client:
         return self._highest
 
     def stored(self) -> dict[int, int]:
-        """How often each number is there, in the order in which it first comes."""
+        """How often each number is there, in the order in which it first comes.
+
+        A broker that was cut off leads for its clients until a controller tells it better, and has no more than it had.
+        It can't acknowledge anything: what is read reaches up to a record that was, by now.
+        """
         self.close()
+        end = self._append(MARK) + 1
         self._consumer = self._assigned()
         found: dict[int, int] = {}
-        _low, end = self._consumer.get_watermark_offsets(self._place(), timeout=PATIENCE)
         for number in self._read_up_to(end, PATIENCE):
-            found[number] = found.get(number, 0) + 1
+            if number != MARK:
+                found[number] = found.get(number, 0) + 1
         return found
 
     def forget(self) -> None:
@@ -136,6 +125,30 @@ class Client:
         if self._consumer is not None:
             self._consumer.close()
         self._producer = self._consumer = None
+
+    def _append(self, number: int) -> int:
+        """Append a number to the partition; its offset."""
+        from confluent_kafka import KafkaException, Producer
+
+        if self._producer is None:
+            limits = {
+                "enable.idempotence": True, "acks": "all", "linger.ms": 0,
+                "message.timeout.ms": int(self._timeout * 1000), "request.timeout.ms": int(self._answer * 1000),
+            }  # fmt: skip
+            self._producer = Producer({**self._common, **limits})
+        ended: list[Any] = []
+        self._producer.produce(
+            self._topic, str(number), partition=self._partition, on_delivery=lambda *told: ended.append(told)
+        )
+        deadline = time.monotonic() + self._timeout + self._answer
+        while not ended and time.monotonic() < deadline:
+            self._producer.poll(0.1)
+        if not ended:
+            raise TimeoutError("nothing was heard of it")
+        error, record = ended[0]
+        if error is not None:
+            raise KafkaException(error)
+        return int(record.offset())
 
     def _read_up_to(self, end: int, seconds: float) -> list[int]:
         """Read the partition up to an offset; the numbers. Raises TimeoutError where it takes longer."""
