@@ -19,9 +19,6 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Stan
 PAUSE = 1.0
 """Seconds between two looks at what is waited for."""
 
-REST = 1.0
-"""How many times as long as a look at the whole site took nobody looks again: it keeps every host busy."""
-
 STEADY = 3.0
 """Seconds for which clients must have been served without a halt to be counted as served."""
 
@@ -223,7 +220,7 @@ def _await_whole(world: World, drill: Drill, earliest: float) -> float | None:
             since = since or world.wall()
             if world.wall() > earliest and not _unserved(world):
                 return since
-        world.pause(max(PAUSE, REST * (world.wall() - began)))
+        world.pause(max(PAUSE, world.wall() - began))  # as long as that took: a look keeps every host busy
     return None
 
 

@@ -22,7 +22,7 @@ START = 1_700_000_000.0
 
 LOOK = 2.0
 """Seconds that a look takes."""
-EVERY = (1 + drilling.REST) * LOOK
+EVERY = 2 * LOOK
 
 
 class World:
