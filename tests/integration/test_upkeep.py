@@ -57,7 +57,7 @@ def test_the_site_is_shown_on_one_screen() -> None:
     (holder,) = live.holders()
     assert f"{holder} VIP" in shown["edge_balancer1"]
     assert all(line.rstrip().endswith(" nothing") for line in shown.values()), shown
-    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "postgres", "redis"))
+    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "kafka", "postgres", "redis"))
     assert re.search(rf"Days left, certificates: {days}; CAs: edge 36\d\d,", run.output)
     for rack in ("rack1", "rack2", "rack3"):
         assert f"{rack}: its loss would be survived" in run.output

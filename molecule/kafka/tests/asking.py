@@ -2,6 +2,8 @@
 
     asking.py quorum ADDRESS               the voters, {node: directory id}, the leader, the observers
     asking.py topics ADDRESS PASSWORDFILE  by topic and partition {leader, replicas, isr}
+    asking.py truncate ADDRESS PASSWORDFILE TOPIC PARTITION OFFSET
+                                           removes the records before that offset; asked of the partition's leader
 """
 
 from __future__ import annotations
@@ -14,6 +16,11 @@ from typing import Any
 import kafka_client as kafka
 
 PKI = "/etc/rackspread/pki/kafka"
+DELETE_RECORDS = kafka.Api(
+    21, 2,
+    "topics[name:string partitions[index:int32 offset:int64]] timeout:int32",
+    "throttle:int32 topics[name:string partitions[index:int32 first:int64 error:int16]]",
+)  # fmt: skip
 
 
 def quorum(address: str) -> dict[str, Any]:
@@ -41,5 +48,13 @@ def topics(address: str, password: str) -> dict[str, Any]:
     }
 
 
+def truncate(address: str, password: str, topic: str, partition: str, offset: str) -> int:
+    asked = [{"name": topic, "partitions": [{"index": int(partition), "offset": int(offset)}]}]
+    with kafka.Client(address, 9092, PKI, ("admin", Path(password).read_text())) as client:
+        told = client.ask(DELETE_RECORDS, topics=asked, timeout=10000)["topics"][0]["partitions"][0]
+        client.check(told)
+    return int(told["first"])
+
+
 if __name__ == "__main__":
-    print(json.dumps({"quorum": quorum, "topics": topics}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"quorum": quorum, "topics": topics, "truncate": truncate}[sys.argv[1]](*sys.argv[2:])))

@@ -188,6 +188,22 @@ def out(found: dict[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
+def module(lab: Any, name: str, *options: str, host: str = "r1h1", **arguments: Any) -> dict[str, Any]:
+    """What one of the collection's modules answers on a host, as the administrator."""
+    common = {"address": ADDRESSES[host], "port": 9092, "password": PASSWORDS["admin"]}
+    words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), *options, host]
+    asked = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**os.environ, **asked},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert " => " in done.stdout, done.stdout + done.stderr
+    return dict(json.loads(done.stdout.partition(" => ")[2]))  # "r1h1 | CHANGED => {…}"
+
+
 # Asked
 
 
@@ -233,7 +249,7 @@ try:
         deadline = time.time() + 60
         while not {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"} & {*said} and time.time() < deadline:
             try:
-                producer.list_topics(timeout=3)
+                producer.list_topics(timeout=1)
                 said.append("let in")
                 break
             except KafkaException:
@@ -302,6 +318,39 @@ def test_controllers_and_peers_ask_who_comes(hosts: Any) -> None:
     assert ports - {"22"} == {"9092", "9142", "9393"}, "and nothing else of a JVM's"
 
 
+TWICE = """
+import json, sys
+sys.path.insert(0, "/root/probe")
+import kafka
+
+run = json.loads(open("/root/probe.log").readline())["run"]
+kafka.Client({"partition": 1}, json.load(open("/root/probe.json")), run).write(20)
+"""
+
+
+def test_the_probe_sees_records_that_are_gone_and_one_that_is_there_twice(hosts: Any) -> None:
+    client, words = hosts["client"], "/root/probe.json /root/probe.log"
+    client.check_output("rm -f /root/probe.log")
+    client.check_output(f"python3 /root/probe/kafka.py run {words} --seconds 6")
+    (topic,) = (name for name in topics(hosts) if name.startswith("rackspread.probe."))
+    leader = ADDRESSES[NODES[10000 + topics(hosts)[topic]["0"]["leader"]]]
+    truncated = f"python3 /root/asking.py truncate {leader} /root/admin {topic} 0 3"
+    assert hosts["r1h1"].check_output(truncated).strip() == "3"
+    put(client, "/root/twice.py", TWICE)
+    client.check_output("python3 /root/twice.py")
+    done = client.run(f"timeout 60 python3 /root/probe/kafka.py verify {words}")
+    seen = json.loads(done.stdout)["targets"]
+    assert done.rc == 1
+    assert {name: (each["lost"], each["duplicated"], each["reordered"]) for name, each in seen.items()} == {
+        "partition 0": ([1, 2, 3], [], []),
+        "partition 1": ([], [20], []),
+        "partition 2": ([], [], []),
+        "group": ([], [], []),
+    }
+    client.check_output(f"timeout 60 python3 /root/probe/kafka.py clean {words}")
+    until(lambda: topic not in topics(hosts), "the topic is gone", 10)
+
+
 def test_no_password_is_in_a_log_or_a_process_list(hosts: Any) -> None:
     for name in ADDRESSES:
         said = hosts[name].check_output("journalctl --no-pager --output=cat; ps -eo args")
@@ -312,32 +361,15 @@ def test_no_password_is_in_a_log_or_a_process_list(hosts: Any) -> None:
             assert mode in ("600", "640")
 
 
-def test_what_would_lose_data_is_refused(hosts: Any, converge: Converge) -> None:
+def test_what_would_lose_data_is_refused(hosts: Any, converge: Converge, lab: Any) -> None:
     done = converge(check=False, kafka_topics=[{"name": "seat.expired", "partitions": 2}])
     assert done.returncode != 0
     assert "RS-085" in done.stdout
     assert "would lose what is in them" in done.stdout
-    done = converge(check=False, kafka_topics=[{"name": "seat.expired", "partitions": 6, "replicas": 2}])
-    assert done.returncode != 0
-    assert "RS-085" in done.stdout
-    assert "a run takes no copy away" in done.stdout
+    said = module(lab, "kafka_content", topics=[{"name": "seat.expired", "partitions": 6, "replicas": 2}])["msg"]
+    assert "RS-085" in said
+    assert "a run takes no copy away" in said
     assert len(topics(hosts)["seat.expired"]) == 6
-
-
-def module(lab: Any, name: str, *options: str, host: str = "r1h1", **arguments: Any) -> dict[str, Any]:
-    """What one of the collection's modules answers on a host, as the administrator."""
-    common = {"address": ADDRESSES[host], "port": 9092, "password": PASSWORDS["admin"]}
-    words = ["-m", f"rackspread.ha.{name}", "-a", json.dumps({**common, **arguments}), *options, host]
-    asked = {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
-        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-    }  # fmt: skip
-    done = subprocess.run(
-        ["ansible", "-i", lab.inventory, *words], cwd=ROOT, env={**os.environ, **asked},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert " => " in done.stdout, done.stdout + done.stderr
-    return dict(json.loads(done.stdout.partition(" => ")[2]))  # "r1h1 | CHANGED => {…}"
 
 
 @pytest.mark.usefixtures("intact")
@@ -480,7 +512,8 @@ def test_a_disk_of_another_cluster_is_refused(hosts: Any, converge: Converge) ->
             assert pids(hosts)[unit, "r3h1"] == "0"
         finally:
             host.check_output(f"cp -p /root/{unit} {file}")
-    assert "kafka_broker1: start (member 3" in converge(**GOOD).stdout
+    assert "kafka_controller1: start (member 3" in done.stdout
+    host.check_output(f"systemctl start {BROKER}")
 
 
 @pytest.mark.usefixtures("intact")
