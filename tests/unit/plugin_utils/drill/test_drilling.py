@@ -126,6 +126,13 @@ def test_hosts_rest_between_two_looks_at_the_whole_site() -> None:
     assert {later - look for look, later in itertools.pairwise(waiting)} == {EVERY}
 
 
+def test_what_keeps_the_site_from_being_whole_is_told_once() -> None:
+    world = World(out=15, heals=30)
+    drilling.run(world, site(), drill())
+    (line,) = [line for line in world.said if "not whole yet" in line]
+    assert "r1h1" in line
+
+
 def test_a_fault_lasts_a_while_even_if_nobody_felt_it_yet() -> None:
     assert (drilling.run(World(out=0), site(), drill()).heal or 0) >= drilling.LEAST
 
