@@ -101,6 +101,7 @@ def lost_little(run: live.Run, result: dict[str, Any]) -> None:
     assert run.code == 0 or result["lost"], run.output[-8000:]
 
 
+@pytest.mark.long
 def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
     live.await_whole()
     master = next(member for member in live.members("redis_shard")["redis_shard1"] if member["leader"])
@@ -132,6 +133,7 @@ def test_a_rack_with_the_active_controller_of_kafka_is_cut(told: Tell) -> None:
     assert live.secret("kafka", "admin") not in run.output
 
 
+@pytest.mark.long
 def test_a_leader_is_killed(told: Tell) -> None:
     before = live.primaries()["postgres_shard1"]
     run = drill(**YES, drill_service="postgres", drill_target="leader", drill_fault="kill")

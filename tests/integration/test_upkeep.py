@@ -90,7 +90,10 @@ def test_a_host_says_whether_it_may_reboot_and_what_it_carries() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "code"),
-    [({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"), ({"confirm": False}, "RS-113")],
+    [
+        ({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"),
+        pytest.param({"confirm": False}, "RS-113", marks=pytest.mark.long),
+    ],
 )
 def test_nothing_is_patched_unasked(variables: dict[str, object], code: str) -> None:
     live.await_whole()
