@@ -121,10 +121,15 @@ def whole(hosts: Any) -> bool:
     return True
 
 
-@pytest.fixture
-def intact(hosts: Any, converge: Converge) -> Iterator[None]:
-    """A test that hurts the cluster finds it whole, and it is brought back to that."""
+@pytest.fixture(scope="module")
+def at_first(hosts: Any) -> None:
+    """Whole before the first test that hurts the cluster."""
     until(lambda: whole(hosts), "all are in sync")
+
+
+@pytest.fixture
+def intact(hosts: Any, converge: Converge, at_first: None) -> Iterator[None]:
+    """A test that hurts the cluster finds it whole, and it is brought back to that."""
     yield
     with contextlib.suppress(AssertionError):
         until(lambda: whole(hosts), "all are in sync", 60)
