@@ -36,7 +36,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -220,13 +220,13 @@ def verify(connect: Connect, settings: Settings, output: Path) -> dict[str, Any]
     start, *lines = read_log(output)
     result = {}
     for target, endpoints in settings["targets"].items():
-        stored = {}
+        stored, ordered = {}, False
         own = [line for line in lines if line["target"] == target]
         if "write" in endpoints:
             client = connect(endpoints["write"], {**settings, "last": last(own)}, start["run"])
-            stored = persist(client.stored, 60)
+            stored, ordered = persist(client.stored, 60), getattr(client, "ordered", False)
             client.close()
-        result[target] = judge(own, stored, start["t"])
+        result[target] = judge(own, stored, start["t"], ordered)
     return {"clock": {"t": start["t"], "wall": start["wall"]}, "targets": result}
 
 
@@ -251,10 +251,11 @@ def clean(connect: Connect, settings: Settings, output: Path) -> None:
             client.close()
 
 
-def judge(lines: list[Line], stored: dict[int, int], began: float) -> dict[str, Any]:
-    """What is made of a target's log, and of how often each number is stored.
+def judge(lines: list[Line], stored: dict[int, int], began: float, ordered: bool = False) -> dict[str, Any]:
+    """What is made of a target's log, and of how often each number is stored; `ordered` if that is told in its order.
 
-    Returns: `acknowledged` writes, `failed` ones, those `lost` and `duplicated` (numbers), how many not acknowledged
+    Returns: `acknowledged` writes, `failed` ones, those `lost`, `duplicated` and `reordered` (that lie behind one
+        written later; numbers), how many not acknowledged
         are there all the same, `reads`, `reads_failed`, `stale` reads (that saw less than was acknowledged as they
         began) with the most numbers that one was `behind`; by operation `gaps`, `counts` and `errors`.
     """
@@ -273,6 +274,7 @@ def judge(lines: list[Line], stored: dict[int, int], began: float) -> dict[str, 
         "failed": len(writes) - len(acknowledged),
         "lost": sorted(acknowledged - stored.keys()),
         "duplicated": sorted(number for number, count in stored.items() if count > 1),
+        "reordered": overtaken(stored) if ordered else [],
         "unacknowledged_but_there": len(stored.keys() - acknowledged),
         "reads": len(reads),
         "reads_failed": sum(1 for line in lines if line["op"] == "read" and not line["ok"]),
@@ -282,6 +284,16 @@ def judge(lines: list[Line], stored: dict[int, int], began: float) -> dict[str, 
         "counts": {op: counts(those, began) for op, those in by_op.items()},
         "errors": {op: errors(those) for op, those in by_op.items()},
     }
+
+
+def overtaken(numbers: Iterable[int]) -> list[int]:
+    """The numbers that come after a higher one."""
+    highest, found = 0, []
+    for number in numbers:
+        if number < highest:
+            found.append(number)
+        highest = max(highest, number)
+    return found
 
 
 def gaps(lines: list[Line], began: float) -> list[dict[str, float]]:
@@ -335,7 +347,7 @@ def main(connect: Connect, description: str) -> int:
     else:
         result = verify(connect, settings, asked.output)
         print(json.dumps(result))
-        return int(any(each["lost"] or each["duplicated"] for each in result["targets"].values()))
+        return int(any(each["lost"] or each["duplicated"] or each["reordered"] for each in result["targets"].values()))
     return 0
 
 

@@ -332,6 +332,26 @@ def redis(outside: str = "") -> dict[str, dict[str, Any]]:
     return {}
 
 
+ASK_KAFKA = """
+import dataclasses, json, sys
+sys.path.insert(0, "/usr/local/lib/rackspread")
+from programs.host_report import carried
+own = [each for each in carried() if each.service.modules == "kafka"]
+print(json.dumps({each.group: dataclasses.asdict(each.driver.ask()) for each in own}))
+"""
+
+
+def kafka() -> dict[str, dict[str, Any]]:
+    """By group and host (`kafka_broker1/r1h1`) what each member of Kafka says (driver.Live), if only that it is ill."""
+    found: dict[str, dict[str, Any]] = {}
+    groups = {**members("kafka_controller"), **members("kafka_broker")}
+    for host in sorted({member["host"] for those in groups.values() for member in those}):
+        done = lab("console", host, "python3", "-c", ASK_KAFKA, check=False)
+        said = json.loads(done.stdout) if done.returncode == 0 else {}
+        found |= {f"{group}/{host}": live for group, live in said.items()}
+    return found
+
+
 def holders() -> list[str]:
     """The balancers that have the VIP."""
     (those,) = members("edge_balancer").values()
@@ -352,7 +372,7 @@ def ailments() -> list[str]:
         )
         if not well:
             found.append(f"{shard}: {states or 'no answer'}")
-    found += redis_ailments()
+    found += redis_ailments() + kafka_ailments()
     if len(voters()) < 3 or etcd_leader() is None:
         found.append("etcd is not whole")
     if len(holders()) != 1:
@@ -378,6 +398,18 @@ def redis_ailments() -> list[str]:
     racks = [places[place]["rack"] for place, each in said.items() if each["role"] == "master"]
     if len(racks) != len(shards) or any(racks.count(rack) > (len(shards) - 1) // 2 for rack in racks):
         found.append(f"the masters of Redis are in {' '.join(sorted(racks))}")
+    return found
+
+
+def kafka_ailments() -> list[str]:
+    """What keeps Kafka from being whole: members that are away, or that do not count on all the others."""
+    said, found = kafka(), []
+    for group, those in {**members("kafka_controller"), **members("kafka_broker")}.items():
+        everybody = sorted(member["id"] for member in those)
+        for place in (f"{group}/{member['host']}" for member in those):
+            each = said.get(place, {"detail": "no answer"})
+            if not each.get("healthy") or each["members"] != everybody or sorted(each["in_sync"]) != everybody:
+                found.append(f"{place}: {each['detail']}")
     return found
 
 
@@ -451,6 +483,21 @@ def results(run: Run) -> list[dict[str, Any]]:
     """What the drills of a run left behind."""
     pages = re.findall(r"^\s+(/\S+)/index\.html$", run.output, re.MULTILINE)
     return [json.loads(Path(page, "result.json").read_text()) for page in pages]
+
+
+def outages(result: dict[str, Any]) -> dict[str, float]:
+    """By target of a drill the longest time without a write since the fault, in seconds."""
+    found: dict[str, float] = {}
+    for gap in result["gaps"]:
+        if gap["op"] == "write" and gap["at"] + gap["seconds"] > 0:
+            found[gap["target"]] = max(found.get(gap["target"], 0.0), gap["seconds"])
+    return found
+
+
+def active_controller() -> str:
+    """The host of Kafka's active controller. Raises ValueError where not one alone says so."""
+    (host,) = [place.partition("/")[2] for place, each in kafka().items() if each["role"] == "leader"]
+    return host
 
 
 class Load:

@@ -110,14 +110,15 @@ def _setup() -> str:
 def _layer_setup(names: list[str]) -> str:
     """Return the script that installs packages as if on a host, but starts, enables and forms nothing.
 
-    Debian's etcd-server forms a cluster of one when it starts, postgresql-common makes a cluster when it is installed.
+    Debian's etcd-server forms a cluster of one when it starts, postgresql-common makes a cluster when it is installed,
+    and its Java wants a folder for its manual, though manuals are left out here.
     """
     return f"""
         enabled() {{ systemctl --root=/ list-unit-files --state=enabled --no-legend | cut -d' ' -f1 | sort; }}
         enabled >/tmp/enabled
         printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
-        mkdir -p /etc/postgresql-common/createcluster.d
+        mkdir -p /etc/postgresql-common/createcluster.d /usr/share/man/man1
         echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/lab.conf
         apt-get -q update
         DEBIAN_FRONTEND=noninteractive apt-get -q -y install {" ".join(names)}

@@ -17,6 +17,7 @@ EMPTY = "empty"
 LEFTOVERS = "leftovers"
 HALF_FORMED = "half_formed"
 DATA = "data"
+UNMOUNTED = "unmounted"
 
 
 @dataclass
@@ -24,7 +25,8 @@ class Found:
     """What lies on the disk, seen without the daemon.
 
     Args:
-        state: EMPTY, LEFTOVERS (files, but no cluster), HALF_FORMED (a first start was cut short) or DATA.
+        state: EMPTY, LEFTOVERS (files, but no cluster), HALF_FORMED (a first start was cut short), DATA, or UNMOUNTED
+            (one of several folders is blank, and the others are not).
         cluster_id: of the data, None where only the daemon can tell.
         marker: the data folder's marker, None where there is none.
         detail: a sentence for people.
@@ -118,6 +120,14 @@ class Driver:
         self.settings = settings
         self.secrets = secrets or {}
 
+    @classmethod
+    def of(
+        cls, instance: Instance, group: dict[str, Any], member: dict[str, Any], settings: dict[str, Any],
+        secrets: dict[str, Any] | None = None,
+    ) -> Driver:
+        """The driver of a member, where a service has several kinds of them the one of its kind."""
+        return cls(instance, group, member, settings, secrets)
+
     # What it tells
 
     def find(self) -> Found:
@@ -172,6 +182,10 @@ class Driver:
         unit = f"{self.instance.unit}.service"
         host.systemctl("disable", unit)
         host.systemctl("stop", unit, timeout=self.stop_seconds)
+
+    def put_aside(self) -> str | None:
+        """Move the data of this member, which has left, out of the way of whoever comes next. Where it lies then."""
+        return self.instance.put_aside()
 
     def step_down(self, target: dict[str, Any] | None) -> None:
         """Hand leadership over, to `target` (an M) if one is given, before a restart."""

@@ -67,7 +67,7 @@ def may_restart(group: str, observations: Sequence[Seen], member: int, rule: str
         group: its key, for sentences.
         observations: every member, classified, all of one look.
         member: the id of the one that is to be restarted.
-        rule: `quorum`, `in_sync` or `any_other`, see services.Service.
+        rule: `quorum`, `in_sync`, `copies` or `any_other`, see services.Service.
 
     Members that are down already must stand in the rack of this one: more than one rack is never out. A member that
     does not serve as it is has nothing to lose: only the others' state counts, and the absent ones may be anywhere.
@@ -89,8 +89,11 @@ def may_restart(group: str, observations: Sequence[Seen], member: int, rule: str
     elif rule == "in_sync":
         if serves and not any(seen.leads for seen in observations):
             return Verdict(False, f"{group} has no leader")
-        if serves and (behind := _behind(up, observations)):
+        if serves and (behind := _behind(up, observations, rule)):
             return Verdict(False, f"{_names(behind)} of {group} not in sync with the leader")
+    elif rule == "copies":
+        if serves and (behind := _behind(up, observations, rule)):
+            return Verdict(False, f"{_names(behind)} of {group} not in sync{_said(behind)}")
     elif serves and not up:
         return Verdict(False, f"no other member of {group} serves")
     return Verdict(True, f"{group} can spare {own}")
@@ -105,8 +108,10 @@ def healthy(group: str, observations: Sequence[Seen], rule: str) -> Verdict:
     if rule == "in_sync":
         if not any(seen.leads for seen in observations):
             return Verdict(False, f"{group} has no leader")
-        if behind := _behind(observations, observations):
+        if behind := _behind(observations, observations, rule):
             return Verdict(False, f"{_names(behind)} of {group} not in sync with the leader")
+    if rule == "copies" and (behind := _behind(observations, observations, rule)):
+        return Verdict(False, f"{_names(behind)} of {group} not in sync{_said(behind)}")
     return Verdict(True, f"{group} is whole, {len(observations)} members joined")
 
 
@@ -123,10 +128,28 @@ def roll_order(observations: Sequence[AnySeen]) -> list[AnySeen]:
     return sorted(observations, key=rank)
 
 
-def _behind(followers: Sequence[Seen], observations: Sequence[Seen]) -> list[Seen]:
-    """Those whose copies the leader does not count on."""
-    in_sync = {member for seen in observations if seen.leads for member in seen.tells("in_sync", ())}
-    return [seen for seen in followers if not seen.leads and seen.member not in in_sync]
+def in_step(observations: Sequence[Seen], rule: str) -> set[int]:
+    """The members that serve with all that they should have, by whom the rule believes."""
+    joined = [seen for seen in observations if seen.state == JOINED]
+    members = {seen.member for seen in joined}
+    if rule == "in_sync":  # the leader's word
+        words = [{seen.member, *seen.tells("in_sync", ())} for seen in observations if seen.leads]
+        return members & set[int]().union(*words)
+    if rule == "copies":  # everybody's
+        return members.intersection(*(seen.tells("in_sync", ()) for seen in joined))
+    return members
+
+
+def _behind(followers: Sequence[Seen], observations: Sequence[Seen], rule: str) -> list[Seen]:
+    """Those whose copies are not counted on."""
+    counted_on = in_step(observations, rule)
+    return [seen for seen in followers if seen.member not in counted_on]
+
+
+def _said(observations: Sequence[Seen]) -> str:
+    """What they say of it themselves, in brackets."""
+    said = [seen.detail for seen in observations if seen.detail]
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _names(observations: Sequence[Seen]) -> str:

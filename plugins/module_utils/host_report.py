@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import string
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +22,17 @@ from .etcd import Etcd
 from .gate import JOINED, Seen, may_restart
 from .haproxy import HAProxy
 from .instance import Instance
+from .kafka import Kafka
 from .keepalived import Keepalived
 from .postgres import Postgres
 from .redis import Redis
 from .redis_proxy import RedisProxy
-from .services import SERVICES
+from .services import Service, row_of
 
 DRIVERS: dict[str, type[Driver]] = {
-    each.service: each for each in (Etcd, Postgres, Redis, RedisProxy, HAProxy, Keepalived)
+    each.service: each for each in (Etcd, Postgres, Redis, RedisProxy, Kafka, HAProxy, Keepalived)
 }
+"""By the name of a service's modules."""
 
 YES, NO, UNKNOWN = 0, 1, 2
 """The exit codes of rackspread-can-reboot."""
@@ -63,9 +64,9 @@ class Glimpse:
 
 
 class Carried(NamedTuple):
-    """A member on this host: the row of services.SERVICES that it is of, and its driver."""
+    """A member on this host: the row of its service, and its driver."""
 
-    service: str
+    service: Service
     driver: Driver
 
     @property
@@ -77,22 +78,15 @@ class Carried(NamedTuple):
 def carried(root: str = "/") -> Iterator[Carried]:
     """The members that this host's record knows and that something was ever activated for. Raises Failed."""
     for name, part in sorted(((record.read(root) or {}).get("groups") or {}).items()):
-        service, group = _named(name)
+        row = row_of(name)
+        kind = DRIVERS.get(row.modules or row.name) if row else None
         instance = Instance.of(name, part["member"], root=root)
         manifest = instance.manifest(instance.current)
         own = next((each for each in part["members"] if each["id"] == part["member"]), None)
-        if service in DRIVERS and manifest and own:
+        if row and kind and manifest and own:
             instance = Instance(name, part["member"], manifest["unit"], manifest["data"], root)
-            yield Carried(service, DRIVERS[service](instance, {**part, "name": group}, own, {}))
-
-
-def _named(name: str) -> tuple[str, str]:
-    """The row of services.SERVICES and the group that an instance's name speaks of; "" for a service without one."""
-    group, _underscore, program = name.rpartition("_")
-    for row in SERVICES.values():
-        if row.program == program or (row.program is None and row.component == name.rstrip(string.digits)):
-            return row.name, group if row.program else name
-    return "", name
+            group = name.removesuffix(f"_{row.program}")
+            yield Carried(row, kind.of(instance, {**part, "name": group}, own, {}))
 
 
 def glimpses(driver: Driver) -> list[Seen]:
@@ -120,11 +114,12 @@ def can_reboot(members: list[Carried]) -> tuple[int, str]:
     for each in members:
         own = each.driver.member["id"]
         seen = glimpses(each.driver)
-        verdict = may_restart(each.group, seen, own, SERVICES[each.service].gate)
+        verdict = may_restart(each.group, seen, own, each.service.gate)
         if not verdict:
             said = "; ".join(dict.fromkeys(member.detail for member in seen if member.detail))
             against.append(f"{verdict.reason} ({said})" if said else verdict.reason)
-        led += [each.group for member in seen if member.member == own and member.leads and each.service != "haproxy"]
+        leads = any(member.member == own and member.leads for member in seen)
+        led += [each.group] if leads and each.service.heir != "none" and each.service.name != "haproxy" else []
     if against:
         return NO, f"No: {'; '.join(dict.fromkeys(against))}."
     groups = ", ".join(dict.fromkeys(each.group for each in members))

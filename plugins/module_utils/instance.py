@@ -272,18 +272,24 @@ class Instance(start_guard.Paths):
 
         Returns where it lies then; None where there is none. What is a mount point itself stays where it is.
         """
-        aside = f"{self.data}.retired-{self.member}"
-        if self.data is None or os.path.isdir(aside):
-            return self.data and aside
-        if (self.marker() or {}).get("member") != self.member:
+        if self.data is None:
             return None
+        if os.path.isdir(self._aside(self.data)):
+            return self._aside(self.data)
+        return self.set_aside(self.data) if (self.marker() or {}).get("member") == self.member else None
+
+    def set_aside(self, folder: str) -> str:
+        """Give a folder of this member its name as one that has left; a mount point stays. Returns where it lies."""
         try:
-            os.rename(self.data, aside)
+            os.rename(folder, self._aside(folder))
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.EXDEV):
                 raise
-            return self.data
-        return aside
+            return folder
+        return self._aside(folder)
+
+    def _aside(self, folder: str) -> str:
+        return f"{folder}.retired-{self.member}"
 
     def volume(self) -> dict[str, str] | None:
         """The volume of its own that the data lies (or will lie) on: `{uuid, path}`; None on the root file system."""

@@ -159,7 +159,7 @@ class Member:
             raise host.Failed(f"{self._name} neither leaves nor is lost by the lock: it is not stopped for good")
         if host.unit(self.instance.unit).load == "loaded" and self._is_own_unit():
             self.driver.leave()
-        data = self.instance.put_aside()
+        data = self.driver.put_aside()
         with record.update(self.instance.root) as known:
             record.belong(known, self.site_id, own["host"], own["rack"], self.generation, self.instance.root)
             part = known["groups"].get(self.instance.group) or {}
@@ -251,7 +251,7 @@ def member_of(driver_class: type[Driver], parameters: dict[str, Any], asked: dic
     own = _place(group, asked["member"])
     name = f"{group['name']}_{asked['program']}" if asked.get("program") else group["name"]
     instance = Instance(name, asked["member"], asked["unit"], asked["data"])
-    driver = driver_class(instance, group, own, parameters["settings"], parameters["secrets"])
+    driver = driver_class.of(instance, group, own, parameters["settings"], parameters["secrets"])
     return Member(driver, parameters.get("site_id") or "", parameters.get("generation") or 0)
 
 

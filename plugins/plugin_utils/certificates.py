@@ -102,6 +102,7 @@ USES: dict[str, Use] = {
     "etcd": Use("etcd"),
     "postgres": Use("postgres", {"patroni/etcd": "etcd"}, published=True),
     "redis": Use("redis", published=True),
+    "kafka": Use("kafka"),
     "edge": Use("haproxy", {"edge/postgres": "postgres", "edge/redis": "redis"}, published=True),
 }
 """The services that have certificates. Each has an authority, and its members are clients of each other."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, may_restart, roll_order
+from ansible_collections.rackspread.ha.plugins.module_utils.kafka_client import new_uuid
 from ansible_collections.rackspread.ha.plugins.module_utils.services import Service
 from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import (
@@ -275,6 +276,9 @@ class Convergence:
                 name, "RS-070", f"nothing is staged for it on {hosts}, so it can't {action.value}.", hosts=hosts
             )
             return None
+        elif action is Action.FORM and (missing := self._waits_for(name)) and not self._check:
+            self._refuse(name, "RS-074", f"{missing}, whose cluster it belongs to, is not formed yet.", missing=missing)
+            return None
         elif new := [each for each in those if (action, each.member) not in course.tried]:
             course.tried |= {(action, each.member) for each in new}
             course.until = now + getattr(self._service, "join" if action is Action.REPAIR else action.value)
@@ -287,6 +291,13 @@ class Convergence:
             return None
         course.waits += 1
         return Decision(Action.WAIT, decision.members, decision.reason)
+
+    def _waits_for(self, name: str) -> str:
+        """The group that must be formed before this one can be; nothing where there is none, or it is formed."""
+        cluster, index = self._service.cluster, self._groups[name].index
+        if cluster in (None, self._service.component) or self._begun(name) or self._cluster_of_others(index):
+            return ""
+        return f"{cluster}{index}"
 
     def _take(self, steps: Mapping[str, Decision]) -> list[str]:
         """Take a step in each of these groups, the lock first. Returns the groups in which it failed."""
@@ -351,7 +362,8 @@ class Convergence:
         others = [seen for seen in self.report.observations[name] if seen.member != target]
         joined = [seen for seen in others if seen.state is State.JOINED]
         helper = min(joined, key=lambda seen: (operation == "expel" and seen.leaving, not seen.leads, seen.member))
-        return Deed(name, helper.member, operation, {"target": target})
+        seconds = self._service.expel if operation == "expel" else 120
+        return Deed(name, helper.member, operation, {"target": target}, seconds)
 
     def _do(self, deeds: Sequence[Deed], failed: dict[str, Outcome]) -> list[tuple[Deed, Outcome]]:
         """Do what is still to be done in groups where nothing failed yet; note what fails now."""
@@ -430,7 +442,7 @@ class Convergence:
         for member in decision.members:
             if decision.action is Action.EXPEL:
                 self._expelled.add((name, member))
-            elif (own := self._find(name, member)) and own.leads:
+            elif (own := self._find(name, member)) and own.leads and self._service.heir != "none":
                 self._step_down(name, own)
             if self._service.stateful and not self._dissolves(name):
                 self._must(self._help(name, member, "expel"))
@@ -546,7 +558,7 @@ class Convergence:
             if own.wants_roll or (name, own.member) in asked
         ]
         lines = [
-            f"{name}: {need} {own}{', which hands over before' if own.leads and need == 'restart' else ''}"
+            f"{name}: {need} {own}{', which hands over before' if self._hands_over(own, need) else ''}"
             for name, own, need in wanted
         ]
         if self._wish.ask and lines and not self._check:
@@ -638,7 +650,7 @@ class Convergence:
         if gate:
             self._spare(name, own.member)
             own = self._own(name, own.member)
-        if own.need == "restart" and own.leads and not own.tells("leader_first", False):
+        if self._hands_over(own, own.need):
             self._step_down(name, own)
         self._save(self._with_group(self._lock, name))
         served = {seen.member for seen in self.report.observations[name] if seen.state is State.JOINED} - {own.member}
@@ -669,6 +681,11 @@ class Convergence:
             host = self._groups[name].member(member)["host"]
             raise Refusal("RS-080", f"member {member} of {name} on {host} can't be spared: {reason}.", hosts=host)
 
+    def _hands_over(self, own: Observation, need: str) -> bool:
+        """Whether a member that is to be rolled gives its leadership away before."""
+        leaves = need == "restart" and own.leads and not own.tells("leader_first", False)
+        return self._service.heir != "none" and leaves
+
     def _step_down(self, name: str, own: Observation) -> None:
         """Have the leader hand over, to the best follower where it can choose, and wait until it can be spared."""
         followers = [seen for seen in self.report.observations[name] if seen.state is State.JOINED and not seen.leads]
@@ -678,7 +695,7 @@ class Convergence:
         target = min(
             followers, key=lambda seen: (seen.member not in in_sync, seen.leaving, not seen.preferred, seen.member)
         )
-        chosen = self._service.names_heir
+        chosen = self._service.heir == "named"
         heir = str(target) if chosen else "another member"
         self._say(name, f"{own} hands over to {heir}")
         deed = Deed(name, own.member, "step_down", {"target": target.member} if chosen else {})
@@ -801,11 +818,21 @@ class Convergence:
         new: dict[str, Any] = {"formation_id": str(uuid4()), "cluster_id": None, "directory_ids": {}}
         if self._service.spans:
             new["slots"] = self._shares()[name]
+        if self._service.cluster == self._service.component:
+            new["cluster_id"] = new_uuid()
+            new["directory_ids"] = {str(each["id"]): new_uuid() for each in group.members}
+        elif self._service.cluster:
+            new["cluster_id"] = self._cluster_of_others(group.index)
         return lock.with_group(name, intent=self._begun(name) or new)
 
     def _begun(self, name: str) -> Mapping[str, Any] | None:
         """The intent that a group was begun with, by the lock or by a host."""
         return next(iter(intents(self.report.observations[name], self._known(name)).values()), None)
+
+    def _cluster_of_others(self, index: int) -> str | None:
+        """The id of the cluster that the group of this index of another component has formed; None before that."""
+        formed_first = self._lock.groups.get(f"{self._service.cluster}{index}")
+        return formed_first.formed if formed_first else None
 
     def _shares(self) -> dict[str, str | None]:
         """What each group of a cluster that they all are begins with."""

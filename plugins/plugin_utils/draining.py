@@ -18,7 +18,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import HOLD
 PAUSE = 2.0
 """Seconds between two looks."""
 
-GATES = ("in_sync", "quorum", "any_other")
+GATES = ("in_sync", "copies", "quorum", "any_other")
 """In this order leaders hand over: shards first, the holder of the virtual addresses last."""
 
 
@@ -88,6 +88,8 @@ def handovers(standing: Standing, host: str, favoured: Collection[str] = ()) -> 
     for (service, group), members in standing.seen.items():
         if (HOLDER, group) in standing.seen and service != HOLDER:
             continue  # the address is keepalived's to give away
+        if SERVICES[service].heir == "none":
+            continue
         own = next((seen for seen in members if seen.host == host and seen.leads), None)
         heirs = [seen for seen in members if seen.host != host and seen.state is State.JOINED]
         if own and heirs:
@@ -101,7 +103,7 @@ def handovers(standing: Standing, host: str, favoured: Collection[str] = ()) -> 
                     seen.member,
                 ),
             )
-            target, name = (heir.member, heir.host) if SERVICES[service].names_heir else (None, "another member")
+            target, name = (heir.member, heir.host) if SERVICES[service].heir == "named" else (None, "another member")
             found.append(Handover(service, group, own.member, target, name))
     return sorted(found, key=lambda each: GATES.index(SERVICES[each.service].gate))
 

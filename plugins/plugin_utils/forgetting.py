@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
-from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES, row_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import State
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.catalogue import IMPLIES
@@ -67,7 +67,7 @@ def check(those: Sequence[Leaving], lock: Lock, standing: Standing) -> None:
     """Refuse (RS-130) to forget what others stand on that stay: a service that another needs, a member that runs."""
     left = without(lock, those).groups
     for each in those:
-        needing = [key for key in left if each.service in IMPLIES.get(key.partition("_")[0], ())]
+        needing = [key for key in left if _stands_on(key, each)]
         if needing:
             raise Refusal(
                 "RS-130",
@@ -93,6 +93,15 @@ def check(those: Sequence[Leaving], lock: Lock, standing: Standing) -> None:
                 f"{running[0]} of {each.group} runs, and the others count on it.",
                 way=f"retire.yml takes a member out. To forget it alone, end it first: systemctl disable --now {unit}",
             )
+
+
+def _stands_on(key: str, other: Leaving) -> bool:
+    """Whether a group needs another: its service does, or it is of the cluster that the other one forms."""
+    row = row_of(key)
+    cluster = row.cluster if row and row.cluster != row.component else None
+    return other.service in IMPLIES.get(key.partition("_")[0], ()) or (
+        cluster is not None and other.group.startswith(cluster)
+    )
 
 
 def require_answers(silent: Sequence[str]) -> None:

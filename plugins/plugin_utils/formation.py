@@ -75,7 +75,7 @@ class Known:
 class Observation:
     """One member as one look found it; the fields are those of docs/architecture.md.
 
-    `found` is `{state: empty | leftovers | half_formed | data, cluster_id, marker, detail}`, `live` is
+    `found` is `{state: empty | leftovers | half_formed | data | unmounted, cluster_id, marker, detail}`, `live` is
     `{cluster_id, role, healthy, members, in_sync, pending_restart, leader_first, unsettled, unfinished, detail}` or
     None,
     `volume` is `{uuid, path, mounted}` or None, `need` is one of nothing, reload, restart, start. `leaving` says that
@@ -140,7 +140,7 @@ class Observation:
 
     @property
     def disk(self) -> str:
-        """What lies on the disk: empty, leftovers, half_formed or data."""
+        """What lies on the disk: empty, leftovers, half_formed, data, or unmounted where it does in part."""
         return self.found.get("state") or "empty"
 
     @property
@@ -193,7 +193,7 @@ def classify(seen: Observation, known: Known) -> State:
     record = seen.record or {}
     if seen.site_id not in (None, known.site_id):
         return State.FOREIGN
-    if not _volume_is_there(record.get("volume"), seen.volume):
+    if seen.disk == "unmounted" or not _volume_is_there(record.get("volume"), seen.volume):
         return State.UNMOUNTED
     if seen.disk == "leftovers":
         return State.LEFTOVERS
@@ -279,8 +279,7 @@ def decide(group: str, observations: Sequence[Observation], formed_before: bool,
     missing = [seen for seen in observations if seen.state in (State.LOST, State.EMPTY) and seen not in fresh]
     if len(missing) > 1:
         return _refuse("RS-067", f"{_names(missing)} lost their data.", missing)
-    if (missing or fresh) and not _can_take_in(joined, counted, voting):
-        lack = "no majority" if voting else "no leader"
+    if (missing or fresh) and (lack := _lacks(joined, counted, service)):
         return _refuse("RS-065", f"{_names(missing + fresh)} can't join: the others have {lack}.", missing + fresh)
     if missing:
         return Decision(Action.REPAIR, _ids(missing), f"{_names(missing)} lost its data, all others are joined")
@@ -318,9 +317,13 @@ def _form(observations: Sequence[Observation], begun: Sequence[Observation], ser
     return Decision(Action.WAIT, _ids(chosen), f"{_names(chosen)} not formed yet{_details(chosen)}", "RS-068")
 
 
-def _can_take_in(joined: Sequence[Observation], counted: frozenset[int], voting: bool) -> bool:
-    """Whether the joined members can take another one in."""
-    return len(joined) > len(counted) // 2 if voting else any(seen.leads for seen in joined)
+def _lacks(joined: Sequence[Observation], counted: frozenset[int], service: Service) -> str:
+    """What keeps the joined members from taking another one in; nothing where they can."""
+    if service.gate == "quorum":
+        return "" if len(joined) > len(counted) // 2 else "no majority"
+    if service.gate == "copies":
+        return "" if joined else "nobody who serves"
+    return "" if any(seen.leads for seen in joined) else "no leader"
 
 
 def _volume_is_there(recorded: Mapping[str, Any] | None, seen: Mapping[str, Any] | None) -> bool:
@@ -366,7 +369,7 @@ def _details(observations: Sequence[Observation]) -> str:
 def _missing_volume(seen: Observation) -> str:
     """Which volume is not where the record has it."""
     volume = (seen.record or {}).get("volume")
-    if seen.state is not State.UNMOUNTED or not volume:
+    if seen.state is not State.UNMOUNTED or not volume or seen.disk == "unmounted":
         return ""
     return f"{volume['uuid']} is not mounted at {volume.get('path')}"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.rackspread.ha.plugins.module_utils.instance import Instance
+from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.remote import Answer, Call
@@ -66,7 +67,8 @@ class Asked:
     def call(self, host: str, kind: str, arguments: Mapping[str, Any], seconds: float) -> Call:
         """A call of the service's module of a kind, `info` or `member`."""
         common = {"settings": self.settings, "secrets": self.secrets}
-        return Call(host, f"rackspread.ha.{self.service}_{kind}", {**arguments, **common}, seconds)
+        modules = SERVICES[self.service].modules or self.service
+        return Call(host, f"rackspread.ha.{modules}_{kind}", {**arguments, **common}, seconds)
 
     def act(
         self, group: str, member: int, operation: str, lock: Lock, arguments: Mapping[str, Any], seconds: float

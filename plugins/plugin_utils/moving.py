@@ -49,13 +49,18 @@ def step(
         gone: members that are lost for good, and that the cluster may still count.
 
     What is gone is forgotten before another takes its place: a voter less can be borne, a voter that counts and is not
-    there makes every majority harder to reach. What lives leaves only when one more than are wanted are whole.
+    there makes every majority harder to reach. But where each member has other things (`copies`), what it had is copied
+    to another, which is there first. What lives leaves only when one more than are wanted are whole.
     """
     if not observations:
         return Decision(Action.NOTHING, reason="all members have left")
     if gone:
         places = {member.host for member in gone}
-        there = [seen for seen in observations if seen.host not in places and seen.state is not State.EMPTY]
+        there = [
+            seen
+            for seen in observations
+            if service.gate == "copies" or (seen.host not in places and seen.state is not State.EMPTY)
+        ]
         decision = decide(group, there, formed_before, service)
         if decision.action is not Action.NOTHING:
             return decision

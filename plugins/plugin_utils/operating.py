@@ -226,6 +226,7 @@ def _check_rest(standing: Standing, lost: Places) -> None:
         enough = {
             "quorum": len(up) > len(members) // 2,
             "in_sync": any(seen.leads for seen in up),
+            "copies": bool(up),
             "any_other": bool(up),
         }[row.gate]
         whole = healthy(group, rest, row.gate)

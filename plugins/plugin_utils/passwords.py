@@ -34,6 +34,12 @@ ONE = {
 }
 """Where not all passwords can be accepted side by side."""
 
+FIXED = {
+    "kafka": "The passwords of kafka can't be changed yet: a user has one, and its brokers, which come to each other by"
+    " theirs, would be parted into those with the old and those with the new one",
+}
+"""Whose passwords are not changed, and why."""
+
 CLIENTS = {
     "trust": "The new ones are in {path}. Give them to every client outside the site before the run for drop.",
     "drop": "The old ones are no longer accepted by anybody.",
@@ -45,6 +51,8 @@ Inventory = str | PathLike[str]
 
 def next_phase(inventory: Inventory, service: str, missing: Sequence[str]) -> str:
     """The phase that a run is for. Raises Refusal RS-125; see phases.of_run."""
+    if service in FIXED:
+        raise Refusal("RS-125", FIXED[service])
     now = change_of(inventory, service)
     return phases.of_run(now.phase, now.ended, missing, f"The passwords of {service} are")
 

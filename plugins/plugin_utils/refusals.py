@@ -239,6 +239,9 @@ REFUSALS: dict[str, Row] = {
         "All slots are served by those that have them. See the journals of the masters, {hosts} first, then run again:"
         " that goes on where this stopped.",
     ),
+    "RS-074": Row(
+        "A group of a cluster that is not formed yet", "Bring {missing} up first: see what keeps it, then run again."
+    ),
     # 080-089: apply and roll
     "RS-080": Row(
         "A member can't be spared",
@@ -256,6 +259,7 @@ REFUSALS: dict[str, Row] = {
     "RS-084": Row(
         "The leader did not hand over", "Nothing was restarted. See the journal of its unit on {hosts}, and run again."
     ),
+    "RS-085": Row("A topic or user of Kafka that can't be had", "{hint}"),
     # 100-109: drills
     "RS-100": Row(
         "A site that is not meant for drills",

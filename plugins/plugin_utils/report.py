@@ -36,6 +36,8 @@ def render(topology: Mapping[str, Any], login: Login, width: int = 100) -> str:
         parts += [_endpoints(topology, shards), _connecting(topology, shards, login)]
     if nodes := list(_members(topology, "redis", "shard")):
         parts.append(_redis(topology, nodes[0]))
+    if brokers := list(_members(topology, "kafka", "broker")):
+        parts.append(_kafka(topology, brokers))
     return "\n\n".join(parts)
 
 
@@ -98,6 +100,17 @@ def _redis(topology: Mapping[str, Any], node: Mapping[str, Any]) -> str:
         *(f"To Redis:     {way}" for way in ways),
         f"  to a node:    {client} -c -h {node['address']} -p {node['ports']['main']}",
         f"  the password: {state}/secrets/redis.yml, `application`",
+    ])
+
+
+def _kafka(topology: Mapping[str, Any], brokers: list[Mapping[str, Any]]) -> str:
+    state = _shortened(topology["state"])
+    bootstrap = ",".join(socket_of(each["address"], each["ports"]["main"]) for each in brokers[:3])
+    return "\n".join([
+        f"To Kafka:     bootstrap.servers={bootstrap} security.protocol=SASL_SSL sasl.mechanism=SCRAM-SHA-512",
+        f"  the CA:       {state}/pki/kafka/ca.crt",
+        "  users:        those of `kafka_users`; the administrator is `admin`",
+        f"  its password: {state}/secrets/kafka.yml, `admin`",
     ])
 
 

@@ -86,8 +86,7 @@ def _word(standing: Standing, group: str, parts: Parts) -> str:
         return "leader, PAUSED" if seen.tells("paused") else "leader"
     if lag := seen.tells("lag", 0):
         return f"{_size(lag)} behind"
-    complete = SERVICES[service].gate != "in_sync" or seen.host in standing.serving(group)
-    return "" if complete else "NOT IN SYNC"
+    return "" if seen.host in standing.serving(group) else "NOT IN SYNC"
 
 
 def _pending(parts: list[Parts]) -> str:

@@ -40,6 +40,10 @@ SECRETS: dict[str, dict[str, str]] = {
         "replication": "the user `replication`, as whom replicas follow their masters",
         "exporter": "the user `exporter`, who reads figures and no keys",
     },
+    "kafka": {
+        "admin": "the user `admin`, who may do everything",
+        "broker": "the user `broker`, as whom brokers come to each other",
+    },
     "edge": {
         "stats": "HAProxy's statistics page",
     },

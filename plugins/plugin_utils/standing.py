@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy
+from ansible_collections.rackspread.ha.plugins.module_utils.gate import healthy, in_step
 from ansible_collections.rackspread.ha.plugins.module_utils.services import SERVICES
 from ansible_collections.rackspread.ha.plugins.plugin_utils import spanning
-from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, State, classified
+from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Known, Observation, classified
 from ansible_collections.rackspread.ha.plugins.plugin_utils.leaders import better
 from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Seen
@@ -113,15 +113,8 @@ class Standing:
         found: list[set[str]] = []
         for (service, name), members in self.seen.items():
             if name == group:
-                in_sync = {member for seen in members if seen.leads for member in seen.tells("in_sync", ())}
-                found.append(
-                    {
-                        seen.host
-                        for seen in members
-                        if seen.state is State.JOINED
-                        and (SERVICES[service].gate != "in_sync" or seen.leads or seen.member in in_sync)
-                    }
-                )
+                serving = in_step(members, SERVICES[service].gate)
+                found.append({seen.host for seen in members if seen.member in serving})
         return sorted(set.intersection(*found)) if found else []
 
     def survives(self, racks: Iterable[str]) -> dict[str, list[str]]:
@@ -161,7 +154,10 @@ class Standing:
             whole.append({**group, "name": key})
             living.append({**group, "name": key, "members": members})
         needed = {body.name: len(body.places) - body.spare for body in bodies_of(whole)}
-        return [Living(body.name, body.places, body.votes, body.loses, needed[body.name]) for body in bodies_of(living)]
+        return [
+            Living(body.name, body.places, body.votes, body.loses, needed=needed[body.name])
+            for body in bodies_of(living)
+        ]
 
     def _programs(self, group: str) -> list[Sequence[Observation]]:
         """The members of a group in each of its programs that has leaders: a VIP's holder is keepalived's to tell."""

@@ -46,6 +46,9 @@ NEEDS: Mapping[str, Mapping[str, Need]] = {
     "redis": {"vm.overcommit_memory": Need(1), "vm.swappiness": Need(1)},
 }
 
+DISTRIBUTION = {"vm.max_map_count": 1048576}
+"""What Debian 13 itself sets (systemd's sysctl.d/50-default.conf): what needs less must not lower it."""
+
 
 def settings(services: Iterable[str], wishes: Mapping[str, object] | None = None) -> dict[str, str]:
     """The kernel settings of a host that carries these services.
@@ -63,7 +66,9 @@ def settings(services: Iterable[str], wishes: Mapping[str, object] | None = None
     chosen = {key: str(wish) for key, wish in (wishes or {}).items()}
     for key, by_service in needs.items():
         # What is needed exactly goes before what is needed at least: the highest floor holds all floors.
-        chosen.setdefault(key, str(max(by_service.values(), key=lambda need: (not need.at_least, need.value)).value))
+        highest = max(by_service.values(), key=lambda need: (not need.at_least, need.value))
+        least = DISTRIBUTION.get(key, 0) if highest.at_least else 0
+        chosen.setdefault(key, str(max(highest.value, least)))
         against = [f"{service} needs {need}" for service, need in by_service.items() if not need.allows(chosen[key])]
         if against:
             asked = "the site sets it to" if key in (wishes or {}) else "another service on the host needs"

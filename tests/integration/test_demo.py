@@ -40,7 +40,7 @@ def ports(kind: str) -> dict[str, int]:
 
 def test_it_ends_with_the_map_the_endpoints_and_the_way_in(demo: live.Run, told: Tell) -> None:
     for line in (
-        "r1h1  198.18.0.11    r2h1  198.18.0.21    r3h1  198.18.0.31",
+        "r1h1  198.18.0.11     r2h1  198.18.0.21     r3h1  198.18.0.31",
         "postgres_shard1      198.18.0.100:5432   198.18.0.100:6432",
         "postgres_shard2      198.18.0.100:5433   198.18.0.100:6433",
         "sslmode=verify-full sslrootcert=inventories/lab/.rackspread/pki/postgres/ca.crt",
@@ -163,6 +163,48 @@ def test_redis_turns_away_who_has_no_tls_or_no_password() -> None:
         assert "NOAUTH" in redis_cli(f"-h {host} -p {port} get demo:0", "redis-cli --tls --cacert .redis/ca.crt")
         assert "PONG" not in redis_cli(f"-h {host} -p {port} ping", "redis-cli")
     assert "NOPERM" in redis_cli(f"-h {node['address']} -p {node['ports']['main']} flushall")
+
+
+KAFKA = """
+import json, socket, sys
+sys.path.insert(0, "/usr/local/lib/rackspread")
+from programs import kafka_client
+from programs.host_report import carried
+(broker,) = [each.driver for each in carried() if each.group == "kafka_broker1"]
+address, port = broker.member["address"], broker.member["ports"]["main"]
+with broker._client(broker.member) as client:
+    metadata = client.ask(kafka_client.METADATA, topics=None)
+found = {
+    "racks": {each["id"]: each["rack"] for each in metadata["brokers"]},
+    "topics": {each["name"]: [part["replicas"] for part in each["partitions"]] for each in metadata["topics"]},
+}
+try:
+    with kafka_client.Client(address, port, broker.instance.pki, seconds=10) as client:
+        found["without a password"] = client.ask(kafka_client.METADATA, topics=None)
+except kafka_client.NoAnswer as error:
+    found["without a password"] = str(error)
+with socket.create_connection((address, port), 10) as plain:
+    request = kafka_client.struct.pack(">hhih", 18, 0, 7, 4) + b"demo"
+    plain.sendall(kafka_client.struct.pack(">i", len(request)) + request)
+    try:
+        found["without TLS"] = plain.recv(64).hex()
+    except OSError:
+        found["without TLS"] = ""
+print(json.dumps(found))
+"""
+
+
+def test_kafka_has_each_partition_in_three_racks_and_turns_away_who_has_no_tls_or_no_password() -> None:
+    live.until(lambda: not live.kafka_ailments(), "all members of Kafka are in step", 60)
+    assert [each["role"] for each in live.kafka().values()].count("leader") == 1, "one active controller"
+    (brokers,) = live.members("kafka_broker").values()
+    found = json.loads(live.lab("console", brokers[0]["host"], "python3", "-c", KAFKA).stdout)
+    assert {"queue.expired", "seat.expired", "payment.completed"} <= found["topics"].keys()
+    for partitions in found["topics"].values():
+        for replicas in partitions:
+            assert {found["racks"][str(broker)] for broker in replicas} == {"rack1", "rack2", "rack3"}
+    assert "does not answer" in found["without a password"]
+    assert "00000007" not in found["without TLS"], "no answer to the request"
 
 
 def test_etcd_turns_away_who_has_no_certificate() -> None:

@@ -101,6 +101,7 @@ def lost_little(run: live.Run, result: dict[str, Any]) -> None:
     assert run.code == 0 or result["lost"], run.output[-8000:]
 
 
+@pytest.mark.long
 def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
     live.await_whole()
     master = next(member for member in live.members("redis_shard")["redis_shard1"] if member["leader"])
@@ -118,6 +119,21 @@ def test_a_rack_with_a_master_of_redis_is_cut(told: Tell) -> None:
     assert live.secret("redis", "application") not in run.output
 
 
+def test_a_rack_with_the_active_controller_of_kafka_is_cut(told: Tell) -> None:
+    live.await_whole()
+    (rack,) = live.racks_of([live.active_controller()])
+    run = drill(**YES, drill_service="kafka", drill_target=rack, drill_fault="uplink")
+    assert run.code == 0, run.output[-8000:]
+    (result,) = live.results(run)
+    told(f"{rack} with the active controller cut: {result['rto']}, {live.outages(result)}, lost {result['lost']}")
+    assert (result["lost"], result["duplicated"], result["reordered"]) == ({}, {}, {})
+    assert result["acknowledged"] > 100
+    assert 1 < result["rto"]["write"] <= 30, "the rack holds a broker that leads"
+    assert live.kafka_ailments() == []
+    assert live.secret("kafka", "admin") not in run.output
+
+
+@pytest.mark.long
 def test_a_leader_is_killed(told: Tell) -> None:
     before = live.primaries()["postgres_shard1"]
     run = drill(**YES, drill_service="postgres", drill_target="leader", drill_fault="kill")
@@ -131,7 +147,7 @@ def test_a_leader_is_killed(told: Tell) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("service", ["etcd", "edge", "postgres", "redis"])
+@pytest.mark.parametrize("service", ["etcd", "edge", "postgres", "redis", "kafka"])
 @pytest.mark.parametrize("fault", ["freeze", "blackhole", "gray", "reboot", "full_disk", "host_loss"])
 def test_every_fault_is_felt_or_borne_and_ends(service: str, fault: str, told: Tell) -> None:
     live.await_whole()

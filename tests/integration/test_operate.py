@@ -1,4 +1,4 @@
-"""The short form of what test_moves.py does at length: plans, refusals, and a roll under clients that write.
+"""The short form of what test_moves.py does at length: plans, refusals, and, as a long test, a roll under clients.
 
 Run after test_upkeep.py, on the same lab.
 """
@@ -49,6 +49,7 @@ def test_what_must_not_be_is_refused(playbook: str, given: dict[str, object], co
     assert (live.STATE / "lock.yml").read_text() == lock
 
 
+@pytest.mark.long
 def test_postgres_is_restarted_while_clients_write(told: Tell) -> None:
     """The goal of 3 s is held by the long test; here it may be a busy machine."""
     live.await_whole()

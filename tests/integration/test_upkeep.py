@@ -49,7 +49,7 @@ def test_the_site_is_shown_on_one_screen() -> None:
     live.await_whole()
     run = play("status")
     assert run.code == 0, run.output[-6000:]
-    row = re.compile(r"(etcd|postgres|redis|edge)_\w+\d ")
+    row = re.compile(r"(etcd|postgres|redis|kafka|edge)_\w+\d ")
     shown = {line.split()[0]: line for line in run.output.splitlines() if row.match(line)}
     assert set(shown) == set(live.groups())
     for shard, host in live.primaries().items():
@@ -57,7 +57,7 @@ def test_the_site_is_shown_on_one_screen() -> None:
     (holder,) = live.holders()
     assert f"{holder} VIP" in shown["edge_balancer1"]
     assert all(line.rstrip().endswith(" nothing") for line in shown.values()), shown
-    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "postgres", "redis"))
+    days = ", ".join(rf"{service} 7\d\d" for service in ("edge", "etcd", "kafka", "postgres", "redis"))
     assert re.search(rf"Days left, certificates: {days}; CAs: edge 36\d\d,", run.output)
     for rack in ("rack1", "rack2", "rack3"):
         assert f"{rack}: its loss would be survived" in run.output
@@ -90,7 +90,10 @@ def test_a_host_says_whether_it_may_reboot_and_what_it_carries() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "code"),
-    [({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"), ({"confirm": False}, "RS-113")],
+    [
+        ({"rackspread_maintenance": "the switch of rack2 is replaced"}, "RS-120"),
+        pytest.param({"confirm": False}, "RS-113", marks=pytest.mark.long),
+    ],
 )
 def test_nothing_is_patched_unasked(variables: dict[str, object], code: str) -> None:
     live.await_whole()
@@ -207,7 +210,7 @@ def test_a_ca_is_not_changed_while_a_member_is_away() -> None:
 @pytest.mark.long
 def test_cas_are_changed_in_phases_and_no_client_fails(told: Tell, tmp_path: Path) -> None:
     live.await_whole()
-    services = ["etcd", "postgres", "redis", "edge"]
+    services = ["etcd", "postgres", "redis", "kafka", "edge"]
     before = {service: fingerprints(service) for service in services}
     for phase in ("trust", "present", "drop"):
         with live.Load("postgres", "edge") as load:

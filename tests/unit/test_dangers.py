@@ -51,6 +51,12 @@ def test_nothing_creates_or_fixes_a_cluster_of_redis_or_forces_a_failover() -> N
     assert "'cluster-allow-replica-migration': 'no'" in template, "replicas stay where the placement has them"
 
 
+def test_kafka_elects_no_leader_that_lacks_writes_and_adds_no_disk_by_itself() -> None:
+    template = (ROOT / "roles/kafka/templates/server.properties.j2").read_text()
+    for name in ("unclean.leader.election.enable", "controller.quorum.auto.join.enable", "auto.create.topics.enable"):
+        assert f"'{name}': 'false'" in template
+
+
 @pytest.mark.parametrize("danger", DANGERS, ids=lambda danger: danger["what"])
 def test_a_guard_stands_where_it_is_said_and_its_test_is_named_in_the_docs(danger: dict[str, str]) -> None:
     assert (ROOT / danger["file"]).read_text().count(danger["guard"]) == 1

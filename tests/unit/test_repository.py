@@ -160,9 +160,20 @@ def test_tasks_neither_hide_errors_nor_rely_on_handlers() -> None:
         for document in yaml.safe_load_all(text):
             for task in tasks_of(document):
                 found += [f"{name}: {key}" for key in ("ignore_errors", "handlers", "notify") if key in task]
-                commands = [key for key in task if re.fullmatch(r"(ansible\.builtin\.)?(shell|command|raw)", str(key))]
+                commands = [key for key in task if re.fullmatch(r"ansible\.builtin\.(shell|command|raw)", str(key))]
                 found += [f"{name}: {key} without changed_when" for key in commands if "changed_when" not in task]
     assert not found
+
+
+@pytest.mark.parametrize("playbook", ["certificates", "roll"])
+def test_every_service_takes_new_certificates_and_is_rolled(playbook: str) -> None:
+    def imported(name: str) -> list[str]:
+        found = re.findall(r"import_playbook: rackspread\.ha\.(\w+)", text_files()[f"playbooks/{name}.yml"])
+        return [each for one in found for each in (one, *imported(one))]
+
+    order = imported("site")
+    services = order[order.index("pki") + 1 : order.index("leaders")]
+    assert {"etcd", "kafka", "haproxy"} <= set(services) <= set(imported(playbook))
 
 
 def test_every_pin_has_a_reason() -> None:

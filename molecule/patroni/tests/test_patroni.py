@@ -26,7 +26,6 @@ UNITS = {"postgres_shard1": "rackspread-postgres-shard1", "postgres_shard2": "ra
 PKI = "/etc/rackspread/pki/postgres"
 TLS = f"sslmode=verify-full sslrootcert={PKI}/ca.crt"
 APP = "of-this-lab-alone"
-LONG = pytest.mark.skipif(os.environ.get("RACKSPREAD_TESTS") != "long", reason="long: make test-long")
 
 Converge = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -337,7 +336,7 @@ def test_the_probe_sees_a_store_that_drops_an_acknowledged_row(hosts: Any) -> No
     assert seen["postgres_shard1"]["lost"] == []
 
 
-@LONG
+@pytest.mark.long
 def test_a_leaders_rack_is_cut(hosts: Any, lab: Any) -> None:
     until(lambda: whole(hosts), "all are in sync")
     own = leader(hosts, "postgres_shard1")
@@ -351,7 +350,7 @@ def test_a_leaders_rack_is_cut(hosts: Any, lab: Any) -> None:
     assert nothing_lost(seen), seen
 
 
-@LONG
+@pytest.mark.long
 def test_more_and_fewer_connections_reach_members_in_the_right_order(hosts: Any, converge: Converge) -> None:
     for wanted in (140, 70, 100):
         until(lambda: whole(hosts), "all are in sync")
@@ -364,7 +363,7 @@ def test_more_and_fewer_connections_reach_members_in_the_right_order(hosts: Any,
                 assert local(hosts[name], shard, "SHOW max_connections") == str(wanted)
 
 
-@LONG
+@pytest.mark.long
 def test_what_a_shard_can_not_start_with_is_taken_back_from_all(hosts: Any, converge: Converge) -> None:
     # Terabytes of locks: refused by the kernel at once, before any of it is touched.
     until(lambda: whole(hosts), "all are in sync")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.rackspread.ha.plugins.module_utils.services import programs_of
 from ansible_collections.rackspread.ha.plugins.plugin_utils.looking import Asked
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from ansible_collections.rackspread.ha.plugins.plugin_utils.standing import Standing
@@ -78,8 +79,9 @@ class Site:
                     self._units[member["host"]][place].append(Unit(instance.unit, instance.data))
 
     def led(self, service: str, group: str | None) -> str:
-        """The group whose leader is meant: the one named, or the service's first. Raises Refusal RS-101."""
+        """The group whose leader is meant: the one named, or the first that has one. Raises Refusal RS-101."""
         known = [key for key, each in self.groups.items() if each["service"] == service]
+        known.sort(key=lambda key: all(row.gate == "copies" for row in programs_of(self.groups[key])))  # led in parts
         if not known:
             services = ", ".join(dict.fromkeys(each["service"] for each in self.groups.values()))
             raise Refusal("RS-101", f"This site has no {service}.", hint=f"It has: {services}.")

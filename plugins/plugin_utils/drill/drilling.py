@@ -209,18 +209,23 @@ def _await_served_again(world: World, drill: Drill, marks: Marks) -> None:
 def _await_whole(world: World, drill: Drill, earliest: float) -> float | None:
     """Wait until the site is whole and its clients are served, and do not believe it before the earliest moment.
 
+    What it waits for is told as it changes.
+
     Returns: since when it was seen whole; None where it is not within the drill's patience.
     """
     deadline = world.wall() + drill.patience
-    since = None
-    while world.wall() < deadline:
-        if world.stand().ailments():
+    since, told = None, ""
+    while (began := world.wall()) < deadline:
+        if ailments := world.stand().ailments():
             since = None
+            more = f" (and {len(ailments) - 1} more)" if ailments[1:] else ""
+            if (waiting := f"  not whole yet: {ailments[0]}{more}") != told:
+                world.say(told := waiting)
         else:
             since = since or world.wall()
             if world.wall() > earliest and not _unserved(world):
                 return since
-        world.pause(PAUSE)
+        world.pause(max(PAUSE, world.wall() - began))  # as long as that took: a look keeps every host busy
     return None
 
 

@@ -188,8 +188,29 @@ def _redis(topology: Mapping[str, Any], access: Access) -> Probe:
     )
 
 
+def _kafka(topology: Mapping[str, Any], access: Access) -> Probe:
+    """As many partitions as there are brokers, each led by another of them; and a consumer group of them all."""
+    groups = [group for group in topology["groups"].values() if group["service"] == "kafka"]
+    brokers = [member for group in groups if group["component"] == "broker" for member in group["members"]]
+    partitions = {f"partition {n}": {"write": {"partition": n}, "read": {"partition": n}} for n in range(len(brokers))}
+    return Probe(
+        "kafka",
+        {
+            "targets": {**partitions, "group": {"read": {}}},
+            "bootstrap": ",".join(socket_of(each["address"], each["ports"]["main"]) for each in brokers),
+            "user": "admin",
+            "ca": f"{probing.folder('kafka')}/ca.crt",
+            "timeout": 30,
+        },
+        secrets={"password": access.secret("kafka", "admin")},
+        texts={"ca.crt": access.authority("kafka")},
+        packages=("python3-confluent-kafka",),
+    )
+
+
 OWN: Mapping[str, Callable[[Mapping[str, Any], Access], Probe]] = {
     "etcd": _etcd,
     "postgres": _postgres,
     "redis": _redis,
+    "kafka": _kafka,
 }

@@ -17,6 +17,7 @@ STEP = 0.1
 
 GOALS: dict[str, tuple[float, float]] = {
     "edge": (0.5, 1.0), "etcd": (3.0, 3.0), "postgres": (29.0, 6.0), "redis": (5.0, 5.0),
+    "kafka": (10.0, 10.0),
 }  # fmt: skip
 """By service, the seconds in which clients are served again after a fault, and after one that ends processes alone."""
 
@@ -74,7 +75,7 @@ class Result:
         rows: the picture.
         errors: how often each error came.
         acknowledged, failed, reads, reads_failed, stale, behind, unacknowledged_but_there: as the probes count them.
-        lost, duplicated: acknowledged numbers that are not there, or twice, by target.
+        lost, duplicated, reordered: acknowledged numbers that are not there, or twice, or behind later ones, by target.
     """
 
     site: str
@@ -101,6 +102,7 @@ class Result:
     unacknowledged_but_there: int
     lost: Mapping[str, Sequence[int]] = field(default_factory=dict)
     duplicated: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    reordered: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def after(self) -> list[Gap]:
@@ -124,8 +126,8 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """`failed`: something was lost, twice there, or not whole again; `slow`: over the goal; else `passed`."""
-        if self.lost or self.duplicated or self.whole is None:
+        """`failed`: lost, twice there or in disorder is something, or it is not whole again; `slow`: over the goal."""
+        if self.lost or self.duplicated or self.reordered or self.whole is None:
             return "failed"
         return "slow" if self.goal is not None and self.outage > self.goal else "passed"
 
@@ -135,6 +137,8 @@ class Result:
         said = [f"{words.get(op, op)} out {seconds:.2f} s" for op, seconds in self.rto.items()]
         if self.acknowledged:
             said.append(f"{_number(self.lost)} of {self.acknowledged} lost, {_number(self.duplicated)} duplicated")
+        if self.reordered:
+            said.append(f"{_number(self.reordered)} reordered")
         if self.stale:
             said.append(f"{self.stale} of {self.reads} reads stale")
         after = "after its end" if self.heal else "after it"
@@ -168,6 +172,7 @@ def conclude(
     behind = 0
     lost: dict[str, tuple[int, ...]] = {}
     duplicated: dict[str, tuple[int, ...]] = {}
+    reordered: dict[str, tuple[int, ...]] = {}
     for probe in probes.values():
         # The probe's start in seconds since the fault; its own times are those of its monotonic clock.
         start = probe["clock"]["wall"] - marks.fault
@@ -187,6 +192,7 @@ def conclude(
             behind = max(behind, said["behind"])
             lost |= {target: tuple(said["lost"])} if said["lost"] else {}
             duplicated |= {target: tuple(said["duplicated"])} if said["duplicated"] else {}
+            reordered |= {target: tuple(said["reordered"])} if said.get("reordered") else {}
     after = [gap for gap in gaps if gap.since_fault]
     rto = {
         op: max((gap.seconds for gap in after if gap.op == op), default=0.0)
@@ -211,6 +217,7 @@ def conclude(
         behind=behind,
         lost=lost,
         duplicated=duplicated,
+        reordered=reordered,
     )
 
 
@@ -225,9 +232,10 @@ def problem(result: Result, folder: str) -> Refusal | None:
         result: the drill's.
         folder: where it lies.
     """
-    if result.lost or result.duplicated:
+    if result.lost or result.duplicated or result.reordered:
         what = [f"{target}: {len(numbers)} lost" for target, numbers in result.lost.items()]
         what += [f"{target}: {len(numbers)} twice there" for target, numbers in result.duplicated.items()]
+        what += [f"{target}: {len(numbers)} in disorder" for target, numbers in result.reordered.items()]
         return Refusal("RS-107", f"{'; '.join(what)}.", path=folder)
     if result.whole is None:
         return Refusal("RS-106", f"The site is not whole after {result.fault} of {result.label}.")

@@ -35,7 +35,8 @@ class Component:
     """A kind of member.
 
     Without `members_key` the component is one group, and `count_key` counts its members (3 voters). With it,
-    `count_key` counts groups and `members_key` the members of each (2 shards of 3).
+    `count_key` counts groups and `members_key` the members of each (2 shards of 3). Where members do not vote, a group
+    `needs` so many of them, if it has more, to go on.
     """
 
     service: str
@@ -47,6 +48,7 @@ class Component:
     members_key: str | None = None
     members: int = 0
     votes: bool = False
+    needs: int = 1
     leads: bool = False
     leaders_vote: bool = False
     shrinks: bool = False
@@ -124,12 +126,12 @@ COMPONENTS: tuple[Component, ...] = (
         ports=(Port("main", 27117), Port("front", 27017, published=True)),
     ),
     Component(
-        "kafka", "controller", "controllers", 3, weight=1024, votes=True,
+        "kafka", "controller", "controllers", 3, weight=1024, votes=True, roles=("kafka",),
         ports=(Port("main", 9393),),
     ),
     Component(
-        # Clients go to each broker itself: nothing of Kafka is published on the VIP.
-        "kafka", "broker", "brokers", 3, weight=2048,
+        # Clients go to each broker itself: nothing of Kafka is published on the VIP. A write needs two copies.
+        "kafka", "broker", "brokers", 3, weight=2048, needs=2, roles=("kafka",),
         ports=(Port("main", 9092), Port("peer", 9142)),
     ),
     Component(

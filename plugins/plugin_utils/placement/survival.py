@@ -24,19 +24,22 @@ class Body:
     Attributes:
         name: of the group, or of the component whose leaders elect.
         places: the host and the rack of each member.
-        votes: whether a majority must be left (of a quorum, or of leaders that elect); else a single one will do.
+        votes: whether a majority must be left (of a quorum, or of leaders that elect).
         loses: what is gone when too few are left.
+        needs: how many must be left where they do not vote; all but one of them, where that is less.
     """
 
     name: str
     places: tuple[tuple[str, str], ...]
     votes: bool
     loses: str
+    needs: int = 1
 
     @property
     def spare(self) -> int:
         """How many members it can lose."""
-        return (len(self.places) - 1) // 2 if self.votes else len(self.places) - 1
+        size = len(self.places)
+        return (size - 1) // 2 if self.votes else size - max(1, min(self.needs, size - 1))
 
 
 def bodies_of(groups: Iterable[Mapping[str, Any]], votes: bool = False, leaders_vote: bool = False) -> list[Body]:
@@ -54,7 +57,9 @@ def bodies_of(groups: Iterable[Mapping[str, Any]], votes: bool = False, leaders_
         quorum = component.votes if component else votes
         places = tuple((member["host"], member["rack"]) for member in group["members"])
         passes_on = component is not None and bool(fronted(component))
-        bodies.append(Body(group["name"], places, quorum, "quorum" if quorum else "service" if passes_on else "data"))
+        needs = component.needs if component else 1
+        loses = "quorum" if quorum else "service" if passes_on else "data" if needs == 1 else "writes"
+        bodies.append(Body(group["name"], places, quorum, loses, needs))
         if component.leaders_vote if component else leaders_vote:
             name = f"the leadership of {component.id}" if component else "the leadership"
             electorate[name] += [(m["host"], m["rack"]) for m in group["members"] if m.get("leader")]

@@ -34,7 +34,7 @@ def live(number: int, role: str = "follower", **facts: Any) -> Live:
 def thing(service: str, says: dict[int, Live], own: int = 1) -> Carried:
     group = {"name": f"{service}_thing1", "members": MEMBERS}
     instance = Instance.of(group["name"], own)
-    return Carried(service, Thing(instance, group, MEMBERS[own - 1], {"says": says}))
+    return Carried(SERVICES[service], Thing(instance, group, MEMBERS[own - 1], {"says": says}))
 
 
 @pytest.fixture(autouse=True)
@@ -81,14 +81,28 @@ def test_a_member_that_is_down_already_has_nothing_to_lose(monkeypatch: pytest.M
 
 
 def test_every_service_that_is_built_is_reported() -> None:
-    assert host_report.DRIVERS.keys() == SERVICES.keys(), "a host that carries a member must not say that it may go"
+    built = {row.modules or row.name for row in SERVICES.values()}
+    assert host_report.DRIVERS.keys() == built, "a host that carries a member must not say that it may go"
+
+
+def test_members_of_kafka_are_asked_by_kind_and_an_active_controller_hands_nothing_over(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for name in ("kafka_controller1", "kafka_broker1"):
+        with record.update(root) as known:
+            known["groups"][name] = {"member": 2, "members": MEMBERS}
+        instance = Instance.of(name, 2, "/srv", root=root)
+        instance.stage([File(f"{instance.unit}.service", "[Service]\n")])
+        instance.switch(running=False)
+    found = [(each.service.gate, type(each.driver).__name__) for each in carried(root)]
+    assert found == [("copies", "Broker"), ("quorum", "Controller")]
+    assert can_reboot([thing("kafka_controller", well())]) == (YES, "Yes: kafka_controller_thing1 can spare this host.")
 
 
 def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_path: Path) -> None:
     root = str(tmp_path)
     placed = (
         ("postgres_shard1", "/srv"), ("edge_balancer1_haproxy", None), ("etcd_voter1", "/srv"),
-        ("redis_shard12", "/srv"), ("redis_proxy1", None), ("kafka_broker1", "/srv"),
+        ("redis_shard12", "/srv"), ("redis_proxy1", None), ("mongodb_shard1", "/srv"),
     )  # fmt: skip
     for name, data in placed:
         with record.update(root) as known:
@@ -98,7 +112,7 @@ def test_what_is_carried_is_what_the_record_knows_and_what_was_activated(tmp_pat
             instance.stage([File(f"{instance.unit}.service", "[Service]\n")])
             instance.switch(running=False)
     found = list(carried(root))
-    assert [(each.service, each.group) for each in found] == [
+    assert [(each.service.name, each.group) for each in found] == [
         ("haproxy", "edge_balancer1"), ("postgres", "postgres_shard1"), ("redis_proxy", "redis_proxy1"),
         ("redis", "redis_shard12"),
     ]  # fmt: skip

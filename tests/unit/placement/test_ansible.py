@@ -68,12 +68,12 @@ def test_the_lab(tmp_path: Path) -> None:
     copy = shutil.copytree(ROOT / "inventories/lab", tmp_path / "lab", ignore=shutil.ignore_patterns(".*"))
     inventory = listed(copy)
     own = slices(copy, tmp_path)
-    assert inventory["rs_postgres_shard1"]["hosts"] == ["r1h1", "r2h1", "r3h1"]
+    assert inventory["rs_postgres_shard1"]["hosts"] == ["r1h2", "r2h3", "r3h2"]
     assert inventory["rs_postgres"]["children"] == ["rs_postgres_shard"]
     assert "client" not in own
     assert [instance["unit"] for instance in own["r2h3"]["instances"]] == [
-        "rackspread-redis-shard1",
-        "rackspread-redis-shard2",
+        "rackspread-postgres-shard1",
+        "rackspread-redis-shard3",
         "rackspread-edge-balancer1",
     ]
     assert own["r2h3"]["groups"]["postgres_shard2"]["members"][1] == {

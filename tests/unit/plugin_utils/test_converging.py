@@ -26,12 +26,13 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.converging import (
     Wish,
 )
 from ansible_collections.rackspread.ha.plugins.plugin_utils.formation import Observation
-from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock
+from ansible_collections.rackspread.ha.plugins.plugin_utils.lock import Lock, LockedGroup
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
+CONTROLLER, BROKER = SERVICES["kafka_controller"], SERVICES["kafka_broker"]
 NAME = "etcd_voter1"
 GOOD, SOFT, BAD = "good", "soft", "bad"
 """Configurations: SOFT is taken by a reload that then asks for a restart, nothing starts on BAD."""
@@ -239,7 +240,7 @@ class Cluster:
         }  # fmt: skip
         machine.current = machine.staged
         self.dies()
-        return f"cluster-{intent['formation_id']}"
+        return str(intent["cluster_id"] or f"cluster-{intent['formation_id']}")
 
     def _form(self, deed: Deed, machine: Machine, lock: Lock) -> None:
         if (machine.record or {}).get("formed"):
@@ -359,6 +360,8 @@ def steps(report: Report) -> list[str]:
 def formed(**more: Any) -> Cluster:
     """A group that was formed and is whole."""
     cluster = Cluster(**more)
+    if cluster.service is BROKER:
+        cluster.lock = Lock(groups={"kafka_controller1": LockedGroup(1, 4, (), formed="c1")})
     assert not cluster.converge().refusals
     return cluster
 
@@ -457,6 +460,25 @@ def test_a_member_that_never_joins_is_told_after_its_time() -> None:
     cluster.machines[3].wal = next(iter(cluster.formations))
     assert codes(cluster.converge()) == ["RS-068"]
     assert cluster.clock >= ETCD.start
+
+
+def test_ids_of_a_cluster_and_its_disks_are_made_before_it_is_formed() -> None:
+    controllers = Cluster(service=CONTROLLER, name="kafka_controller1")
+    assert controllers.converge().refusals == []
+    intent = controllers.lock.groups["kafka_controller1"].intent or {}
+    assert set(intent["directory_ids"]) == {"1", "2", "3"}
+    assert len({intent["cluster_id"], *intent["directory_ids"].values()}) == 4
+    assert all(machine.record["intent"] == intent for machine in controllers.machines.values() if machine.record)
+
+
+def test_brokers_are_formed_with_the_id_that_the_controllers_have_and_not_before() -> None:
+    brokers = Cluster(service=BROKER, name="kafka_broker1")
+    assert codes(brokers.converge()) == ["RS-074"]
+    assert all(machine.wal is None for machine in brokers.machines.values())
+    controllers = LockedGroup(1, 4, (), {"formation_id": "f", "cluster_id": "c1"}, "c1")
+    brokers.lock = Lock(brokers.lock.site_id, brokers.lock.generation, {}, {"kafka_controller1": controllers})
+    assert brokers.converge().refusals == []
+    assert (brokers.lock.groups["kafka_broker1"].intent or {})["cluster_id"] == "c1"
 
 
 def test_nothing_staged_is_told() -> None:
@@ -675,7 +697,10 @@ def bereft(service: Service, number: int = 2) -> Cluster:
     return cluster
 
 
-@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+MOVING = [ETCD, POSTGRES, CONTROLLER, BROKER]
+
+
+@pytest.mark.parametrize("service", MOVING)
 def test_a_member_that_moves_is_there_before_the_old_one_goes(service: Service) -> None:
     cluster = moving(service)
     report = cluster.converge()
@@ -686,17 +711,19 @@ def test_a_member_that_moves_is_there_before_the_old_one_goes(service: Service) 
     assert cluster.converge().steps == []
 
 
-@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@pytest.mark.parametrize("service", MOVING)
 def test_a_leader_that_moves_hands_over_to_one_that_stays(service: Service) -> None:
     cluster = moving(service, 1)
     assert steps(cluster.converge()) == ["join", "retire"]
     assert cluster.leader in (2, 3, 4)
+    assert any("hands over" in line for line in cluster.said) is (service.heir != "none")
 
 
-@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@pytest.mark.parametrize("service", MOVING)
 def test_a_host_that_is_lost_is_forgotten_and_replaced(service: Service) -> None:
     cluster = bereft(service)
-    assert steps(cluster.converge()) == ["expel", "join"]
+    # What a broker had is copied to another one, which has to be there for that.
+    assert steps(cluster.converge()) == (["join", "expel"] if service is BROKER else ["expel", "join"])
     assert not cluster.lock.groups[NAME].gone
     assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
     assert cluster.converge().steps == []
@@ -782,7 +809,7 @@ def test_a_run_that_began_before_the_move_ended_does_not_bring_the_old_one_back(
     assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 3, 4}
 
 
-@pytest.mark.parametrize("service", [ETCD, POSTGRES])
+@pytest.mark.parametrize("service", MOVING)
 @pytest.mark.parametrize("begin", [moving, bereft])
 @pytest.mark.parametrize("number", [1, 2])
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -796,6 +823,7 @@ def test_however_often_a_move_is_killed_it_is_ended(
     assert {member.id for member in cluster.lock.groups[NAME].members} == {1, 2, 3, 4} - {number}
     assert all(cluster._serves(each) for each in {1, 2, 3, 4} - {number})
     assert cluster.counted[next(iter(cluster.formations))] - {number} == {1, 2, 3, 4} - {number}
+    assert len(cluster.formations) == 1
     assert bool(cluster.machines[number].put_away) is (begin is moving)
     assert cluster.converge().steps == []
 

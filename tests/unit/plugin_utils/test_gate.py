@@ -67,6 +67,18 @@ def test_a_replica_waits_until_all_copies_are_complete() -> None:
     assert may_restart("group", seen(F, F, F, leader=None), 2, "in_sync")  # all are broken: there is nothing to lose
 
 
+def test_a_broker_waits_until_everybody_counts_all_copies_as_complete() -> None:
+    whole = seen(J, J, J, leader=None, in_sync=(1, 2, 3))
+    assert may_restart("group", whole, 2, "copies")
+    assert healthy("group", whole, "copies")
+    whole[0] = replace(whole[0], live={"in_sync": (1, 2)}, detail="4 replicas lag")
+    assert not may_restart("group", whole, 2, "copies")
+    assert may_restart("group", whole, 3, "copies")  # the one that lags itself
+    assert "h3" in healthy("group", whole, "copies").reason
+    assert not may_restart("group", seen(J, J, S, in_sync=(1, 2, 3)), 2, "copies")
+    assert may_restart("group", seen(J, S, F, in_sync=(1,)), 3, "copies")  # it serves nobody
+
+
 def test_a_group_is_whole_or_says_what_is_missing() -> None:
     assert healthy("group", seen(J, J, J), "quorum")
     assert "h3" in healthy("group", seen(J, J, S), "quorum").reason

@@ -15,6 +15,7 @@ from ansible_collections.rackspread.ha.plugins.plugin_utils.placement.model impo
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 
 ETCD, POSTGRES, HAPROXY = SERVICES["etcd"], SERVICES["postgres"], SERVICES["haproxy"]
+CONTROLLER, BROKER = SERVICES["kafka_controller"], SERVICES["kafka_broker"]
 
 
 def seen(number: int, state: str, rack: str = "", leaving: bool = False, leads: bool = False) -> Observation:
@@ -117,6 +118,15 @@ def test_what_is_lost_is_forgotten_before_another_takes_its_place(service: Servi
     left = (seen(1, "joined"), seen(3, "joined"))
     assert told(service, *left, seen(4, "empty"), gone=(GONE,)) == "expel 2"
     assert told(service, *left, seen(4, "empty")) == "join 4"
+
+
+def test_a_broker_that_is_lost_is_forgotten_when_another_can_take_its_copies() -> None:
+    left = (seen(1, "joined"), seen(3, "joined"))
+    assert told(CONTROLLER, *left, seen(4, "empty"), gone=(GONE,)) == "expel 2"
+    assert told(BROKER, *left, seen(4, "empty"), gone=(GONE,)) == "join 4"
+    assert told(BROKER, *left, replace(seen(4, "empty"), host="h2"), gone=(GONE,)) == "join 4"
+    assert told(BROKER, *left, seen(4, "formed"), gone=(GONE,)) == "wait 4"
+    assert told(BROKER, *left, seen(4, "joined"), gone=(GONE,)) == "expel 2"
 
 
 def test_what_is_lost_is_forgotten_though_its_successor_stands_on_the_same_host() -> None:

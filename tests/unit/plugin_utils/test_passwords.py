@@ -193,6 +193,12 @@ def test_before_a_change_all_members_are_as_the_last_one_left_them(site: Path) -
     ]
 
 
+def test_passwords_that_can_not_be_accepted_side_by_side_are_not_begun_with(tmp_path: Path) -> None:
+    secrets.ensure_secrets(tmp_path, ["kafka"], {})
+    with pytest.raises(Refusal, match="RS-125: The passwords of kafka can't be changed yet"):
+        passwords.next_phase(tmp_path, "kafka", [])
+
+
 def test_clients_outside_are_told_before_the_old_ones_go(site: Path) -> None:
     passwords.enter(site, "redis", "trust")
     told = passwords.end(site, "redis")

@@ -66,6 +66,17 @@ def test_it_tells_both_ways_to_redis_where_there_is_one() -> None:
     assert "To Redis" not in render(site, LOGIN)
 
 
+def test_clients_of_kafka_are_told_the_brokers() -> None:
+    site = topology([])
+    members = [{**each, "ports": {"main": 9092, "peer": 9142}} for each in site["groups"]["postgres_shard1"]["members"]]
+    site["groups"]["kafka_broker1"] = {
+        **site["groups"]["postgres_shard1"], "service": "kafka", "component": "broker", "members": members,
+    }  # fmt: skip
+    text = render(site, LOGIN)
+    assert "bootstrap.servers=192.0.2.1:9092,192.0.2.2:9092" in text
+    assert "/srv/site/.rackspread/secrets/kafka.yml, `admin`" in text
+
+
 def test_without_vips_clients_are_told_the_balancers() -> None:
     text = render(topology([]), LOGIN)
     assert "192.0.2.1:5432 192.0.2.2:5432" in text

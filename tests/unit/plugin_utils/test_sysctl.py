@@ -17,9 +17,15 @@ def test_redis_decides_where_postgres_lives_too() -> None:
     assert "vm.overcommit_memory" not in settings(["postgres"])
 
 
-def test_the_highest_floor_holds_all_floors() -> None:
-    assert settings(["kafka"])["vm.max_map_count"] == "262144"
-    assert settings(["kafka", "elasticsearch"])["vm.max_map_count"] == "1048576"
+def test_the_highest_floor_holds_all_floors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NEEDS, "kafka", {"fs.file-max": Need(300, at_least=True)})
+    monkeypatch.setitem(NEEDS, "mongodb", {"fs.file-max": Need(200, at_least=True)})
+    assert settings(["kafka", "mongodb"])["fs.file-max"] == "300"
+
+
+def test_what_the_distribution_sets_is_not_lowered_but_by_the_site() -> None:
+    assert settings(["kafka"])["vm.max_map_count"] == "1048576"
+    assert settings(["kafka"], {"vm.max_map_count": 300000})["vm.max_map_count"] == "300000"
 
 
 def test_the_site_may_raise_a_floor_and_add_keys() -> None:

@@ -133,6 +133,13 @@ def test_a_client_that_halted_is_not_steady(probe: Any) -> None:
     assert probe.steady(lines, 16.0) == 0
 
 
+def test_what_lies_behind_a_later_number_was_reordered(probe: Any) -> None:
+    assert probe.overtaken([1, 2, 5, 3, 4, 6, 6]) == [3, 4]
+    lines = [line("write", 10 + n, n) for n in (1, 2, 3)]
+    assert probe.judge(lines, {1: 1, 3: 1, 2: 1}, 9, ordered=True)["reordered"] == [2]
+    assert probe.judge(lines, {1: 1, 3: 1, 2: 1}, 9)["reordered"] == []
+
+
 def test_bars_and_errors(probe: Any) -> None:
     lines = [line("write", 10.05, 1), line("write", 10.06, 2), line("write", 10.31, 3, ok=False)]
     assert probe.counts(lines, 10.0) == {"ok": [2, 0, 0, 0], "failed": [0, 0, 0, 1]}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.aims import Site
 from ansible_collections.rackspread.ha.plugins.plugin_utils.drill.faults import FAULTS, describe, same
 from ansible_collections.rackspread.ha.plugins.plugin_utils.refusals import Refusal
 from small_site import site, standing
@@ -65,6 +66,14 @@ def test_the_group_that_is_meant() -> None:
         site().led("kafka", None)
     with pytest.raises(Refusal, match="RS-101: postgres has no group 'postgres_shard7'"):
         site().led("postgres", "postgres_shard7")
+
+
+def test_brokers_of_kafka_have_no_leader_and_the_active_controller_is_meant() -> None:
+    names = "broker", "controller"
+    groups = {f"kafka_{name}1": {"service": "kafka", "component": name, "members": []} for name in names}
+    own = Site({**site().topology, "groups": groups}, [])
+    assert own.led("kafka", None) == "kafka_controller1"
+    assert own.led("kafka", "kafka_broker1") == "kafka_broker1"
 
 
 def test_what_will_be_done_is_said() -> None:

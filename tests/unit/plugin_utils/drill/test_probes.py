@@ -52,6 +52,17 @@ def test_redis_is_written_to_every_shard_by_proxies_at_the_nodes_and_with_copies
     assert probe.texts == {"ca.crt": "CA of redis"}
 
 
+def test_kafka_is_written_to_a_partition_a_broker_and_read_by_a_group() -> None:
+    site = topology(vips=False)
+    members = [{"id": n, "address": f"192.0.2.{n}", "ports": {"main": 9092, "peer": 9142}} for n in (1, 2, 3)]
+    site["groups"]["kafka_broker1"] = {"service": "kafka", "component": "broker", "members": members}
+    site["groups"]["kafka_controller1"] = {"service": "kafka", "component": "controller", "members": members}
+    (probe,) = probes_of("kafka", site, ACCESS)
+    assert list(probe.settings["targets"]) == ["partition 0", "partition 1", "partition 2", "group"]
+    assert probe.settings["bootstrap"] == "192.0.2.1:9092,192.0.2.2:9092,192.0.2.3:9092"
+    assert probe.secrets == {"password": "hidden admin of kafka"}
+
+
 def test_each_shard_of_redis_is_written_to_in_the_slots_that_it_has_now() -> None:
     moved = {"redis_shard1": ["0-100", "5462-10922"], "redis_shard2": ["101-5461"]}
     targets = probes_of("redis", with_redis(), replace(ACCESS, slots=moved))[0].settings["targets"]
@@ -100,8 +111,8 @@ def test_without_a_shared_address_the_balancers_are_named_and_not_knocked_at() -
 
 
 def test_a_service_without_a_probe_or_an_endpoint_is_refused() -> None:
-    with pytest.raises(Refusal, match="RS-101: kafka has no probe"):
-        probes_of("kafka", topology(), ACCESS)
+    with pytest.raises(Refusal, match="RS-101: mongodb has no probe"):
+        probes_of("mongodb", topology(), ACCESS)
     bare = topology()
     del bare["groups"]["edge_balancer1"]
     bare["settings"] = {}

@@ -101,6 +101,13 @@ def test_the_table_has_a_row_a_drill() -> None:
     assert {line.count("|") for line in lines} == {11}
 
 
+def test_what_is_in_disorder_must_not_be() -> None:
+    result = concluded(a={**said(), "reordered": [7, 8]})
+    assert result.verdict == "failed"
+    assert "2 reordered" in result.sentence()
+    assert "a: 2 in disorder" in str(problem(result, "here"))
+
+
 class Reader(html.parser.HTMLParser):
     """Tells whether tags are balanced, and what a page would fetch."""
 
