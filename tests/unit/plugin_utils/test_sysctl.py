@@ -25,6 +25,7 @@ def test_the_highest_floor_holds_all_floors(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_the_distribution_sets_is_not_lowered_but_by_the_site() -> None:
     assert settings(["kafka"])["vm.max_map_count"] == "1048576"
+    assert settings(["kafka", "elasticsearch"])["vm.max_map_count"] == "1048576"
     assert settings(["kafka"], {"vm.max_map_count": 300000})["vm.max_map_count"] == "300000"
 
 
